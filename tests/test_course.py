@@ -1,0 +1,215 @@
+"""course.py as a person meets it, where something is wrong; nothing heavy is installed here."""
+
+import ast
+import os
+import re
+import runpy
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+COURSE = ROOT / "course.py"
+STAMP = "lrcourse-stamp.json"
+NO_NETWORK = {  # a port where nothing answers, and no patience
+    "PIP_INDEX_URL": "http://127.0.0.1:9/simple",
+    "PIP_EXTRA_INDEX_URL": "",
+    "PIP_FIND_LINKS": "",
+    "PIP_CONFIG_FILE": os.devnull,
+    "PIP_RETRIES": "0",
+    "PIP_DEFAULT_TIMEOUT": "2",
+    "PIP_NO_CACHE_DIR": "1",
+}
+
+
+def course(
+    *arguments: str, venv: Path, cwd: Path | None = None, before: str = "pass", **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run course.py with its environment in `venv`; `before` is Python to run first, inside it."""
+    start = f"import runpy, sys; {before}; sys.argv = sys.argv[1:]; "
+    start += "runpy.run_path(sys.argv[0], run_name='__main__')"
+    return subprocess.run(
+        [sys.executable, "-c", start, str(COURSE), *arguments],
+        cwd=cwd or ROOT,
+        env={**os.environ, "LRCOURSE_VENV": str(venv), "PYTHONUTF8": "1", **variables},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=120,
+    )
+
+
+def sentence(result: subprocess.CompletedProcess[str]) -> str:
+    """The last line of a failed run's complaint; there is no traceback."""
+    assert result.returncode == 1, result
+    assert "Traceback" not in result.stderr
+    return result.stderr.strip().splitlines()[-1]
+
+
+def complete(venv: Path) -> None:
+    """A stand-in for a complete environment: its "Python" only says how it was called."""
+    namespace = course_namespace(venv)
+    program = Path(namespace["PYTHON"])
+    program.parent.mkdir(parents=True)
+    program.write_text('#!/bin/sh\necho "$PWD" "$@"\n')
+    program.chmod(0o755)
+    files = [(ROOT / name).read_bytes() for name in ("pyproject.toml", "constraints.txt")]
+    key = namespace["hashlib"].sha256(b"".join([*files, str(ROOT).encode()])).hexdigest()
+    (venv / STAMP).write_text(f"{key} cpu")
+
+
+def course_namespace(venv: Path) -> dict:
+    old = os.environ.get("LRCOURSE_VENV")
+    os.environ["LRCOURSE_VENV"] = str(venv)
+    try:
+        return runpy.run_path(str(COURSE))
+    finally:
+        os.environ.pop("LRCOURSE_VENV")
+        if old is not None:
+            os.environ["LRCOURSE_VENV"] = old
+
+
+def test_help_lists_every_command(tmp_path: Path):
+    helps = [course(*words, venv=tmp_path) for words in ((), ("--help",), ("lab", "-h"))]
+    assert all(h.returncode == 0 and h.stdout == helps[0].stdout for h in helps)
+    for command in ("lab", "test", "notebooks", "clean", "--fast", "--cuda", "LRCOURSE_VENV"):
+        assert command in helps[0].stdout
+    commands = set(re.findall(r"course\.py (\w+)", helps[0].stdout))
+    takes = re.search(r"takes = (\{.*\})", COURSE.read_text(encoding="utf-8"))
+    assert takes is not None
+    assert commands == set(ast.literal_eval(takes.group(1)))
+
+
+@pytest.mark.parametrize("words", [["lap"], ["test", "--fats"], ["clean", "all"], ["--fast"]])
+def test_unknown_words_are_refused(words: list[str], tmp_path: Path):
+    venv = tmp_path / "venv"
+    assert f"does not know `{words[-1]}`" in sentence(course(*words, venv=venv))
+    assert not venv.exists()
+
+
+def test_old_python_can_read_the_file():
+    """Python 3.6 must get as far as the sentence about its age."""
+    ast.parse(COURSE.read_text(encoding="utf-8"), feature_version=(3, 6))
+    assert len(COURSE.read_text(encoding="utf-8").splitlines()) < 200
+
+
+@pytest.mark.parametrize("version", [(3, 6, 15), (3, 10, 13), (3, 14, 0)])
+def test_python_too_old_or_too_new(version: tuple[int, ...], tmp_path: Path):
+    shown = ".".join(map(str, version))
+    before = f"sys.version_info = {version}; sys.version = '{shown} (main)'"
+    venv = tmp_path / "venv"
+    said = sentence(course("lab", venv=venv, before=before))
+    assert said.startswith(f"The course needs Python 3.11 to 3.13, and this is {shown}")
+    assert not venv.exists()
+
+
+@pytest.mark.parametrize("module", ["venv", "ensurepip"])
+def test_python_without_venv(module: str, tmp_path: Path):
+    before = "import importlib.util as u; f = u.find_spec; "
+    before += f"u.find_spec = lambda name, *a: None if name == '{module}' else f(name, *a)"
+    said = sentence(course("test", venv=tmp_path / "venv", before=before))
+    assert module in said
+    assert "apt install python3-venv" in said
+
+
+def test_other_folders_are_left_alone(tmp_path: Path):
+    precious = tmp_path / "thesis"
+    precious.mkdir()
+    (precious / "chapter1.tex").write_text("years of work")
+    assert "is not a virtual environment" in sentence(course("lab", venv=precious))
+    (precious / "pyvenv.cfg").write_text("home = /usr/bin\n")  # now it is one, but not ours
+    assert "was not made by the course" in sentence(course("lab", venv=precious))
+    assert (precious / "chapter1.tex").read_text() == "years of work"
+    file = tmp_path / "file"
+    file.write_text("also precious")
+    assert "is not a virtual environment" in sentence(course("lab", venv=file))
+    assert file.read_text() == "also precious"
+
+
+def test_no_network_then_half_made(tmp_path: Path):
+    """One sentence that says what to do; and the next call begins again from scratch."""
+    venv = tmp_path / "venv"
+    said = sentence(course("test", venv=venv, **NO_NETWORK))
+    assert said.startswith("Could not fetch flit_core, as the network or the package index")
+    assert "pip config set global.index-url URL" in said
+    assert (venv / STAMP).read_text() == ""
+    (venv / "pyvenv.cfg").unlink()  # as if it had been stopped even earlier
+    (venv / "leftover").touch()
+    again = course("lab", venv=venv, **NO_NETWORK)
+    assert "is half-made: making it again" in again.stdout
+    assert sentence(again).startswith("Could not fetch")
+    assert (venv / "pyvenv.cfg").exists()
+    assert not (venv / "leftover").exists()
+
+
+def test_folder_without_permission_is_one_sentence(tmp_path: Path):
+    (tmp_path / "file").touch()
+    assert sentence(course("lab", venv=tmp_path / "file" / "venv")).startswith("Could not go on:")
+
+
+def test_taken_port_is_named(tmp_path: Path):
+    venv = tmp_path / "venv"
+    complete(venv)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        for words in (["--port", str(port)], [f"--port={port}"], [f"--ServerApp.port={port}"]):
+            said = sentence(course("lab", *words, venv=venv))
+            assert said.startswith(f"Port {port} cannot be used")
+    assert sentence(course("lab", "--port", "99999", venv=venv)).startswith("Port 99999")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the stand-in for Python is a shell script")
+def test_complete_environment_is_used_at_once_from_any_folder(tmp_path: Path):
+    venv = tmp_path / "venv"
+    complete(venv)
+    for words, run in {
+        ("test",): "-m lrcourse.checks",
+        ("test", "--fast"): "-m lrcourse.checks --fast",
+        ("notebooks", "03", "11"): "-m lrcourse.notebooks build 03 11",
+    }.items():
+        result = course(*words, venv=venv, cwd=tmp_path, **NO_NETWORK)
+        assert result.stdout == f"{ROOT} {run}\n", result
+    lab = course("lab", "--no-browser", "--port", "0", venv=venv, cwd=tmp_path, **NO_NETWORK)
+    assert lab.stdout.startswith(f"{ROOT} -m jupyterlab ")
+    assert "--ServerApp.ip=127.0.0.1" in lab.stdout
+    assert "00_start_here.ipynb" in lab.stdout
+    assert lab.stdout.endswith("--no-browser --port 0\n")
+    assert "token" not in lab.stdout
+    elsewhere = course("lab", "--ip=0.0.0.0", venv=venv)
+    assert "127.0.0.1" not in elsewhere.stdout
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the stand-in for Python is a shell script")
+def test_other_packages_are_installed_in_place(tmp_path: Path):
+    venv = tmp_path / "venv"
+    complete(venv)
+    stamp = venv / STAMP
+    right = stamp.read_text()
+    stamp.write_text("of-last-year cpu")
+    (venv / "mine").touch()
+    result = course("test", venv=venv)
+    calls = [line.split(" pip ")[-1] for line in result.stdout.splitlines() if " pip " in line]
+    assert "install" in calls[0]
+    assert all("-c" in call.split() for call in calls)
+    assert "--no-build-isolation -e ." in calls[-1]
+    assert stamp.read_text() == right
+    assert (venv / "mine").exists()
+
+
+def test_clean_deletes_caches_only(tmp_path: Path):
+    copy = tmp_path / "course"
+    kept = ["course.py", "notebooks/01.ipynb", ".venv/__pycache__/x", ".git/runs/x", "data/a.npz"]
+    gone = ["__pycache__/x", "lrcourse/__pycache__/x", "runs/x", "notebooks/runs/a/x"]
+    gone += ["notebooks/.ipynb_checkpoints/x", ".pytest_cache/x"]
+    for name in kept + gone:
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        (copy / name).write_bytes(COURSE.read_bytes())
+    environment = {k: v for k, v in os.environ.items() if k != "LRCOURSE_VENV"}
+    command = [sys.executable, str(copy / "course.py"), "clean"]
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
+    assert [name for name in kept if not (copy / name).exists()] == []
+    assert [name for name in gone if (copy / name).exists()] == []

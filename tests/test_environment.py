@@ -1,0 +1,165 @@
+"""One set of packages behind three doors, one range of Pythons, and no private mirror."""
+
+import re
+import runpy
+import subprocess
+import tomllib
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+from rattler import MatchSpec
+
+from lrcourse import checks
+
+ROOT = Path(__file__).resolve().parents[1]
+CONDA_NAMES = {"pytorch-cpu": "torch", "matplotlib-base": "matplotlib"}
+
+
+def text(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+PROJECT = tomllib.loads(text("pyproject.toml"))
+PYPI = {
+    canonicalize_name(r.name): r.specifier
+    for r in map(Requirement, PROJECT["project"]["dependencies"])
+}
+PINS = {
+    canonicalize_name(r.name): r
+    for r in map(
+        Requirement, (p for p in text("constraints.txt").splitlines() if p and p[0] != "#")
+    )
+}
+SPECS = yaml.safe_load(text("environment.yml"))["dependencies"]
+
+
+def conda() -> dict[str, SpecifierSet]:
+    found = {}
+    for spec in (s for s in SPECS if isinstance(s, str)):
+        name, _, versions = spec.partition(" ")
+        found[canonicalize_name(CONDA_NAMES.get(name, name))] = SpecifierSet(versions)
+    return found
+
+
+def test_conda_has_the_same_packages_and_ranges():
+    found = conda()
+    assert found.pop("python") == SpecifierSet(PROJECT["project"]["requires-python"])
+    assert found.pop("pip") == SpecifierSet()  # to install the course itself
+    assert found == PYPI
+    assert [s for s in SPECS if not isinstance(s, str)] == [{"pip": ["-e ."]}]
+
+
+def test_conda_understands_its_specs():
+    for spec in (s for s in SPECS if isinstance(s, str)):
+        parsed = MatchSpec(spec)
+        assert parsed.name is not None
+        assert (parsed.version is None) == (spec == "pip"), spec
+
+
+@pytest.mark.parametrize("name", sorted(PYPI))
+def test_pin_lies_inside_its_range(name: str):
+    assert name in PINS, f"constraints.txt has no {name}"
+    (pin,) = PINS[name].specifier
+    assert pin.operator == "=="
+    assert PYPI[name].contains(pin.version)
+    assert str(PYPI[name]), f"{name} needs a range"
+
+
+def test_pins_fit_every_machine():
+    for name, pin in PINS.items():
+        assert re.fullmatch(r"==[\w.]+", str(pin.specifier)), f"{name}: one exact public version"
+        assert pin.marker is None
+        assert pin.url is None
+    assert {"colorama", "pywinpty", "appnope"} <= set(PINS), "for Windows and macOS only"
+    assert len(PINS) == len(re.findall(r"^\w", text("constraints.txt"), re.MULTILINE))
+
+
+def test_everything_installed_is_pinned():
+    """Whatever the course's packages need, and what that needs in turn, has its pin."""
+    todo, seen = set(PYPI), set()
+    while todo:
+        name = todo.pop()
+        seen.add(name)
+        try:
+            if name in PINS and Version(version(name)).public not in str(PINS[name].specifier):
+                continue  # not the version that the pins are for: a newer torch, say
+            needs = requires(name) or []
+        except PackageNotFoundError:
+            continue
+        for need in map(Requirement, needs):
+            if need.marker is None or need.marker.evaluate({"extra": ""}):
+                todo |= {canonicalize_name(need.name)} - seen
+    gpu = re.compile(r"nvidia-|cuda-|triton")  # chosen by torch, each at one exact version
+    assert {name for name in seen - set(PINS) if not gpu.match(name)} == set()
+
+
+def test_one_range_of_python_everywhere():
+    course = runpy.run_path(str(ROOT / "course.py"))
+    (low, high), (_, beyond) = course["OLDEST"], course["TOO_NEW"]
+    assert PROJECT["project"]["requires-python"] == f">={low}.{high},<{low}.{beyond}"
+    versions = [f"{low}.{minor}" for minor in range(high, beyond)]
+    jobs = yaml.safe_load(text(".github/workflows/ci.yml"))["jobs"]
+    assert jobs["test"]["strategy"]["matrix"]["python"] == versions
+    assert PROJECT["tool"]["ruff"]["target-version"] == f"py{low}{high}"
+    assert PROJECT["tool"]["mypy"]["python_version"] == versions[0]
+
+
+def test_build_backend_is_part_of_the_environment():
+    """So that a reinstall, which builds the course without isolation, needs no network."""
+    (backend,) = map(Requirement, PROJECT["build-system"]["requires"])
+    assert PYPI[canonicalize_name(backend.name)] == backend.specifier
+
+
+def test_ci_runs_the_same_command():
+    assert re.search(r"^exec python3 course\.py test", text(".ci/run"), re.MULTILINE)
+    workflow = yaml.safe_load(text(".github/workflows/ci.yml"))
+    assert workflow["permissions"] == {"contents": "read"}
+    assert {"windows-latest", "macos-latest", "ubuntu-latest"} == set(
+        workflow["jobs"]["test"]["strategy"]["matrix"]["os"]
+    )
+    for job in workflow["jobs"].values():
+        runs = [step["run"] for step in job["steps"] if "run" in step]
+        assert any(re.search(r"\.ci/run|course\.py test$", run) for run in runs)
+        uses = [step["uses"] for step in job["steps"] if "uses" in step]
+        assert all(re.fullmatch(r"actions/[\w-]+@v\d+", use) for use in uses)
+    assert "cron" in workflow[True]["schedule"][0]  # YAML reads the word `on` as true
+
+
+def test_stages_exist_and_the_slow_ones_come_last():
+    assert list(checks.STAGES)[-len(checks.SLOW) :] == checks.SLOW
+    assert checks.run({"good": "this"}) == 0
+    assert checks.run({"bad": "lrcourse.no_such_module", "good": "this"}) == 1
+
+
+def tracked() -> list[Path]:
+    """The files of the course: those git would keep, or all where there is no git."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    try:
+        listed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        hidden = re.compile(r"/\.(?!ci/|git)|/__pycache__/")
+        files = [path for path in ROOT.rglob("*") if path.is_file()]
+        return [p for p in files if not hidden.search("/" + p.relative_to(ROOT).as_posix())]
+    return [ROOT / name for name in listed.decode().split("\0") if name and (ROOT / name).is_file()]
+
+
+def test_no_file_names_a_registry():
+    """Where packages come from is the reader's setting (a mirror, a proxy), not the course's."""
+    hosts = [".".join(parts) for parts in (("pypi", "org"), ("pythonhosted", "org"))]
+    hosts += [".".join(parts) for parts in (("conda", "anaconda", "org"),)]
+    files = tracked()
+    assert ROOT / "course.py" in files
+    found = [
+        f"{path.relative_to(ROOT)}: {host}"
+        for path in files
+        if path.suffix not in {".png", ".npz", ".npy", ".gz"}
+        for host in hosts
+        if host in path.read_text(encoding="utf-8", errors="replace")
+    ]
+    assert found == []
