@@ -1,0 +1,354 @@
+"""Loss surfaces small enough to see, and gradient descents on them.
+
+A surface is a value: call it on points of shape (…, d) for losses of shape (…); it also knows its
+gradient and its minimum. `descend` runs one descent or thousands at once. NumPy only, in float64.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["BOUND", "Descent", "DoubleWell", "Plateau", "Quadratic", "Rosenbrock", "Surface"]
+__all__ += ["best_momentum", "best_rate", "contraction", "descend"]
+
+Array = NDArray[np.float64]
+Rate = ArrayLike | Callable[[int], ArrayLike]
+
+BOUND = 1e30  # a descent whose loss is above this, or not finite, counts as diverged
+
+
+class Surface(Protocol):
+    """A loss over d parameters: lowest at `minimum`, of shape (d,)."""
+
+    @property
+    def minimum(self) -> Array:
+        """The lowest place, shape (d,)."""
+
+    def __call__(self, points: ArrayLike) -> Array:
+        """Losses of shape (…) at points of shape (…, d)."""
+
+    def gradient(self, points: ArrayLike) -> Array:
+        """Gradients of shape (…, d) at points of shape (…, d)."""
+
+
+def _check(good: bool, message: str) -> None:
+    if not good:
+        raise ValueError(message)
+
+
+def _array(name: str, values: ArrayLike, low: float = -np.inf, *, strict: bool = False) -> Array:
+    """`values` as finite floats, none below `low` (none at it either when `strict`)."""
+    array = np.asarray(values, dtype=float)
+    if not (np.isfinite(array) & ((array > low) if strict else (array >= low))).all():
+        limit = "" if low == -np.inf else f" and {'above' if strict else 'at least'} {low:g}"
+        raise ValueError(f"{name} must be finite{limit}, got {values!r}")
+    return array
+
+
+def _points(points: ArrayLike, d: int) -> Array:
+    array = np.asarray(points, dtype=float)
+    if array.shape[-1:] != (d,):
+        raise ValueError(f"points must have shape (…, {d}), one number a parameter: {array.shape}")
+    return array
+
+
+@dataclass(frozen=True)
+class Quadratic:
+    """A bowl: ½ Σ cᵢ uᵢ², with its minimum at the origin.
+
+    Args:
+        curvatures: one positive second derivative for each direction; their number is d.
+        angle: in two dimensions, how far the bowl's axes are turned, in radians.
+
+    >>> bowl = Quadratic([1, 10])
+    >>> bowl([2.0, 1.0]).item(), bowl.gradient([2.0, 1.0])
+    (7.0, array([ 2., 10.]))
+    """
+
+    curvatures: Sequence[float]
+    angle: float = 0.0
+
+    def __post_init__(self) -> None:
+        values = _array("curvatures", self.curvatures, 0, strict=True)
+        _check(values.ndim == 1 and values.size > 0, "curvatures must be a list of numbers")
+        _array("angle", self.angle)
+        _check(self.angle == 0 or values.size == 2, "angle needs exactly two curvatures")
+        object.__setattr__(self, "curvatures", tuple(values.tolist()))
+
+    @cached_property
+    def hessian(self) -> Array:
+        """All second derivatives, shape (d, d); a quadratic has the same everywhere."""
+        if self.angle == 0:
+            return np.diag(self.curvatures)
+        cos, sin = np.cos(self.angle), np.sin(self.angle)
+        axes = np.array([[cos, -sin], [sin, cos]])
+        return axes @ np.diag(self.curvatures) @ axes.T
+
+    @property
+    def minimum(self) -> Array:
+        """The lowest place, shape (d,)."""
+        return np.zeros(len(self.curvatures))
+
+    def __call__(self, points: ArrayLike) -> Array:
+        """Losses of shape (…) at points of shape (…, d)."""
+        x = _points(points, len(self.curvatures))
+        return np.asarray(0.5 * np.sum(x * self.gradient(x), axis=-1))
+
+    def gradient(self, points: ArrayLike) -> Array:
+        """Gradients of shape (…, d) at points of shape (…, d)."""
+        return _points(points, len(self.curvatures)) @ self.hessian
+
+
+@dataclass(frozen=True)
+class Rosenbrock:
+    """A bent, narrow valley: (a − x)² + b (y − x²)², lowest at (a, a²).
+
+    >>> Rosenbrock()([1.0, 1.0]).item()
+    0.0
+    """
+
+    a: float = 1.0
+    b: float = 100.0
+
+    def __post_init__(self) -> None:
+        _array("a", self.a)
+        _array("b", self.b, 0, strict=True)
+
+    @property
+    def minimum(self) -> Array:
+        """The lowest place, shape (d,)."""
+        return np.array([self.a, self.a**2])
+
+    def __call__(self, points: ArrayLike) -> Array:
+        """Losses of shape (…) at points of shape (…, d)."""
+        x, y = np.moveaxis(_points(points, 2), -1, 0)
+        return np.asarray((self.a - x) ** 2 + self.b * (y - x**2) ** 2)
+
+    def gradient(self, points: ArrayLike) -> Array:
+        """Gradients of shape (…, d) at points of shape (…, d)."""
+        x, y = np.moveaxis(_points(points, 2), -1, 0)
+        bend = 2 * self.b * (y - x**2)
+        return np.stack([-2 * (self.a - x) - 2 * x * bend, bend], axis=-1)
+
+
+@dataclass(frozen=True)
+class Plateau:
+    """A valley in one dimension that levels off: ½ c x² / (1 + x²/w²), lowest at 0.
+
+    Inside |x| < w it is nearly a parabola of curvature c. Far out it is a shelf of height ½ c w²,
+    where the slope fades like 1/|x|³ but is nowhere zero.
+
+    >>> Plateau()([1e6]).round(6).item()
+    0.5
+    """
+
+    curvature: float = 1.0
+    width: float = 1.0
+
+    def __post_init__(self) -> None:
+        _array("curvature", self.curvature, 0, strict=True)
+        _array("width", self.width, 0, strict=True)
+
+    @property
+    def minimum(self) -> Array:
+        """The lowest place, shape (d,)."""
+        return np.zeros(1)
+
+    def __call__(self, points: ArrayLike) -> Array:
+        """Losses of shape (…) at points of shape (…, d)."""
+        x = _points(points, 1)[..., 0]
+        return np.asarray(0.5 * self.curvature * x**2 / (1 + (x / self.width) ** 2))
+
+    def gradient(self, points: ArrayLike) -> Array:
+        """Gradients of shape (…, d) at points of shape (…, d)."""
+        x = _points(points, 1)
+        return self.curvature * x / (1 + (x / self.width) ** 2) ** 2
+
+
+@dataclass(frozen=True)
+class DoubleWell:
+    """Two parabolas in one dimension, of which the lower counts: a global and a local minimum.
+
+    The corners where they meet are rounded (a soft minimum), so the gradient is smooth, and no
+    place is more sharply curved than the sharper well. As it stands: a wide bowl at −1, the lowest
+    place, and at 1 a narrow pit, 25 times as curved, whose bottom is 0.5 higher.
+
+    Args:
+        curvatures, centres, heights: two numbers each, of the wells; `heights` are their losses.
+        softness: of the corners; so small against the depths that centres and minima are one.
+
+    >>> DoubleWell().minimum, DoubleWell()([1.0]).item()
+    (array([-1.]), 0.5)
+    """
+
+    curvatures: tuple[float, float] = (1.0, 25.0)
+    centres: tuple[float, float] = (-1.0, 1.0)
+    heights: tuple[float, float] = (0.0, 0.5)
+    softness: float = 0.03
+
+    def __post_init__(self) -> None:
+        for name in ("curvatures", "centres", "heights"):
+            values = _array(name, getattr(self, name), 0 if name == "curvatures" else -np.inf)
+            _check(values.shape == (2,), f"{name} must be two numbers, got {getattr(self, name)!r}")
+            object.__setattr__(self, name, tuple(values.tolist()))
+        _array("curvatures", self.curvatures, 0, strict=True)
+        _array("softness", self.softness, 0, strict=True)
+        (a, b), gap = self.heights, 0.5 * (self.centres[1] - self.centres[0]) ** 2
+        depths = a + self.curvatures[0] * gap - b, b + self.curvatures[1] * gap - a
+        _check(
+            min(depths) > 36 * self.softness,
+            f"heights leave no two wells: their depths {depths} must exceed 36 × softness",
+        )
+
+    def _parts(self, x: Array) -> tuple[tuple[Array, Array], tuple[Array, Array], Array]:
+        """Both parabolas, both slopes, and the weight of the second, each of the shape of x."""
+        (c, k), (m, n), (a, b) = self.curvatures, self.centres, self.heights
+        first, second = 0.5 * c * (x - m) ** 2 + a, 0.5 * k * (x - n) ** 2 + b
+        weight = 0.5 * (1 + np.tanh((first - second) / (2 * self.softness)))
+        return (first, second), (c * (x - m), k * (x - n)), weight
+
+    @property
+    def minimum(self) -> Array:
+        """The lowest place, shape (d,)."""
+        return np.array([self.centres[int(np.argmin(self.heights))]])
+
+    def __call__(self, points: ArrayLike) -> Array:
+        """Losses of shape (…) at points of shape (…, d)."""
+        (first, second), _, _ = self._parts(_points(points, 1)[..., 0])
+        s = self.softness
+        return np.asarray(-s * np.logaddexp(-first / s, -second / s))
+
+    def gradient(self, points: ArrayLike) -> Array:
+        """Gradients of shape (…, d) at points of shape (…, d)."""
+        _, (first, second), weight = self._parts(_points(points, 1))
+        return first + weight * (second - first)
+
+
+@dataclass(frozen=True, eq=False)
+class Descent:
+    """What a descent did; `…` are the descents that ran side by side.
+
+    Attributes:
+        path: the points, shape (steps + 1, …, d); `path[0]` is the start.
+        losses: the loss at each of them, shape (steps + 1, …).
+        diverged_at: the update after which the loss was above `BOUND` or not finite, −1 for none,
+            shape (…). From there on path and losses stand still at the last point before it.
+    """
+
+    path: Array
+    losses: Array
+    diverged_at: NDArray[np.int64]
+
+
+def descend(
+    surface: Surface,
+    start: ArrayLike,
+    rate: Rate,
+    steps: int,
+    *,
+    momentum: ArrayLike = 0.0,
+    noise: ArrayLike = 0.0,
+    seed: int = 0,
+) -> Descent:
+    """Gradient descent with momentum (Polyak's heavy ball), as torch.optim.SGD does it.
+
+    Each update is `velocity = momentum * velocity + gradient; x = x - rate * velocity`.
+
+    Args:
+        surface: the loss to go down.
+        start: shape (…, d).
+        rate: the learning rate: a number, an array that broadcasts against the `…` of `start`, or a
+            schedule: a function of the number of updates made so far that gives either.
+        steps: how many updates to make.
+        momentum: a number or such an array.
+        noise: standard deviation of the Gaussian noise on each coordinate of each gradient, drawn
+            anew for each update and each descent; a number or such an array.
+        seed: of the noise.
+
+    >>> descend(Quadratic([2.0]), [1.0], rate=0.25, steps=3).path.ravel()
+    array([1.   , 0.5  , 0.25 , 0.125])
+    >>> descend(Quadratic([2.0]), [1.0], rate=[0.1, 1.1, 99.0], steps=50).diverged_at
+    array([-1, -1,  7])
+    """
+    _check(int(steps) == steps >= 0, f"steps must be a whole number ≥ 0, got {steps!r}")
+    x = _points(_array("start", start), len(surface.minimum))
+    beta, sigma = _array("momentum", momentum, 0), _array("noise", noise, 0)
+    eta = first = _array("rate", rate(0) if callable(rate) else rate, 0)
+    try:
+        shape = np.broadcast_shapes(x.shape[:-1], first.shape, beta.shape, sigma.shape)
+    except ValueError:
+        raise ValueError(
+            "rate, momentum and noise must broadcast against the … of start (…, d), got shapes "
+            f"{first.shape}, {beta.shape}, {sigma.shape} and {x.shape[:-1]}"
+        ) from None
+    x = np.broadcast_to(x, (*shape, x.shape[-1]))
+    path, losses = np.empty((steps + 1, *x.shape)), np.empty((steps + 1, *shape))
+    diverged_at = np.full(shape, -1)
+    velocity, rng = np.zeros(x.shape), np.random.default_rng(seed)
+    path[0], losses[0] = x, surface(x)
+    with np.errstate(over="ignore", invalid="ignore"):  # a diverging descent is no surprise here
+        for t in range(steps):
+            gradient = surface.gradient(path[t])
+            if sigma.any():
+                gradient = gradient + sigma[..., None] * rng.standard_normal(x.shape)
+            velocity = beta[..., None] * velocity + gradient
+            if callable(rate):
+                eta = _array("rate", rate(t), 0)
+            point = path[t] - eta[..., None] * velocity
+            loss = surface(point)
+            diverged_at[(diverged_at < 0) & ~(np.abs(loss) <= BOUND)] = t + 1
+            alive = diverged_at < 0
+            path[t + 1] = np.where(alive[..., None], point, path[t])
+            losses[t + 1] = np.where(alive, loss, losses[t])
+    return Descent(path, losses, diverged_at)
+
+
+def contraction(distances: ArrayLike, since: int | None = None) -> Array:
+    """By what factor a distance shrinks per step: the geometric mean from step `since` on.
+
+    The early steps are left out (by default the first half): what dies out soon is not the speed.
+    Given losses instead of distances on a parabola, the result is the square.
+
+    Args:
+        distances: shape (steps + 1, …), positive; the result has shape (…).
+        since: the first step that counts.
+
+    >>> contraction([8.0, 4.0, 2.0, 1.0]).item()
+    0.5
+    """
+    values = _array("distances", distances, 0, strict=True)
+    _check(values.ndim > 0 and len(values) > 1, "distances must hold at least two steps")
+    since = (len(values) - 1) // 2 if since is None else since
+    _check(0 <= since < len(values) - 1, f"since must lie in 0…{len(values) - 2}, got {since}")
+    return np.asarray((values[-1] / values[since]) ** (1 / (len(values) - 1 - since)))
+
+
+def best_rate(curvatures: ArrayLike) -> float:
+    """The constant rate at which plain gradient descent on a quadratic is fastest: 2/(L + μ).
+
+    L and μ are the largest and smallest curvature. Each step then shrinks the distance by
+    (κ − 1)/(κ + 1), with κ = L/μ (Goh, Why momentum really works, Distill 2017).
+
+    >>> best_rate([1.0, 3.0])
+    0.5
+    """
+    values = _array("curvatures", curvatures, 0, strict=True)
+    return float(2 / (values.max() + values.min()))
+
+
+def best_momentum(curvatures: ArrayLike) -> tuple[float, float]:
+    """Polyak's rate and momentum for a quadratic: (2/(√L + √μ))² and ((√κ − 1)/(√κ + 1))².
+
+    In the long run each step then shrinks the distance by the root of that momentum,
+    (√κ − 1)/(√κ + 1) (Polyak 1964; Goh, Why momentum really works, Distill 2017).
+
+    >>> best_momentum([1.0, 9.0])
+    (0.25, 0.25)
+    """
+    values = np.sqrt(_array("curvatures", curvatures, 0, strict=True))
+    high, low = values.max(), values.min()
+    return float(4 / (high + low) ** 2), float(((high - low) / (high + low)) ** 2)
