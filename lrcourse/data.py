@@ -1,0 +1,153 @@
+"""Real data that needs no network: handwritten digits, and the Python source on this machine.
+
+Minibatches are a pure function of the update's number, as schedules are: a run that resumes at
+update t, or a sweep that trains many runs at once, draws the very same ones.
+"""
+
+import sysconfig
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+__all__ = ["Digits", "Minibatches", "digits", "python_source"]
+
+
+@lru_cache(maxsize=64)
+def _order(count: int, seed: int, epoch: int) -> Tensor:
+    return torch.from_numpy(np.random.default_rng((seed, epoch)).permutation(count))
+
+
+@dataclass(frozen=True, eq=False)
+class Minibatches:
+    """Batch t of shuffled epochs: `batches(t)` gives `(x, y)` for update t = 0, 1, 2, …
+
+    Each epoch is a fresh permutation, fixed by `seed` and the epoch's number; a last batch that
+    would be smaller than `size` is dropped. With `size = len(x)` every batch is the whole set.
+
+    Args:
+        x, y: inputs and targets, first dimension the examples.
+        size: examples in a batch, 1 … len(x).
+        seed: which shuffling, ≥ 0.
+
+    >>> batches = Minibatches(torch.arange(6), torch.arange(6), size=2)
+    >>> batches.per_epoch
+    3
+    >>> sorted(int(i) for t in range(3) for i in batches(t)[0])
+    [0, 1, 2, 3, 4, 5]
+    """
+
+    x: Tensor
+    y: Tensor
+    size: int
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if len(self.x) != len(self.y):
+            raise ValueError(f"x and y must be of one length, got {len(self.x)} and {len(self.y)}")
+        if not 1 <= self.size <= len(self.x):
+            raise ValueError(f"size must be 1 … {len(self.x)}, got {self.size}")
+        if self.seed < 0:
+            raise ValueError(f"seed must be 0 or more, got {self.seed}")
+
+    @property
+    def per_epoch(self) -> int:
+        """Updates in one epoch."""
+        return len(self.x) // self.size
+
+    def __call__(self, t: int) -> tuple[Tensor, Tensor]:
+        """The minibatch of update t: inputs and targets."""
+        if self.size == len(self.x):
+            return self.x, self.y
+        epoch, place = divmod(t, self.per_epoch)
+        rows = _order(len(self.x), self.seed, epoch)[place * self.size : (place + 1) * self.size]
+        return self.x[rows], self.y[rows]
+
+
+@dataclass(frozen=True, eq=False)
+class Digits:
+    """Handwritten digits, 8 × 8 pixels, split into training and test images.
+
+    `x` has shape (images, 64): ink from 0 to 1, less the `mean` training image. `y` holds the
+    digit, 0 … 9.
+    """
+
+    x: Tensor
+    y: Tensor
+    x_test: Tensor
+    y_test: Tensor
+    mean: Tensor
+
+    def batches(self, size: int, seed: int = 0) -> Minibatches:
+        """Minibatches of the training images."""
+        return Minibatches(self.x, self.y, size, seed)
+
+    def score(self, model: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
+        """Loss (mean cross-entropy, nats) on all training and all test images, and accuracy."""
+        out, out_test = model(self.x), model(self.x_test)
+        return {
+            "train_loss": F.cross_entropy(out, self.y),
+            "test_loss": F.cross_entropy(out_test, self.y_test),
+            "test_accuracy": (out_test.argmax(-1) == self.y_test).to(out.dtype).mean(),
+        }
+
+
+@cache
+def digits(dtype: torch.dtype = torch.float32) -> Digits:
+    """The 1797 digits that come with scikit-learn: 1437 to train on, 360 to test with.
+
+    Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI Machine
+    Learning Repository (1998); scikit-learn bundles its test part. The split is fixed, so that
+    every chapter speaks of the same images.
+
+    >>> digits().x.shape, digits().x_test.shape
+    (torch.Size([1437, 64]), torch.Size([360, 64]))
+    """
+    from sklearn.datasets import load_digits
+
+    pixels, labels = load_digits(return_X_y=True)
+    order = np.random.default_rng(0).permutation(len(pixels))
+    train, test = order[:1437], order[1437:]
+    ink = pixels / 16
+    mean = ink[train].mean(axis=0)
+    x = torch.from_numpy(ink - mean).to(dtype)
+    y = torch.from_numpy(labels).long()
+    return Digits(x[train], y[train], x[test], y[test], torch.from_numpy(mean).to(dtype))
+
+
+@cache
+def python_source(limit: int | None = None) -> Tensor:
+    """The standard library of the Python that runs this, as bytes: uint8, shape (bytes,).
+
+    The files are read in the order of their names, tests and installed packages left out. The text
+    varies with the Python version, so no printed number may depend on it.
+
+    Args:
+        limit: read no more than so many bytes; None reads all, about 13 million.
+
+    Raises:
+        ValueError: limit below 1.
+        FileNotFoundError: this Python comes without its source.
+    """
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit must be at least 1 byte, got {limit}")
+    root = Path(sysconfig.get_path("stdlib"))
+    files = sorted(
+        path
+        for path in root.rglob("*.py")
+        if not {"site-packages", "test", "tests", "idlelib"} & set(path.relative_to(root).parts)
+    )
+    parts, total = [], 0
+    for path in files:
+        parts.append(path.read_bytes())
+        total += len(parts[-1])
+        if limit is not None and total >= limit:
+            break
+    if not total:
+        raise FileNotFoundError(f"no Python source under {root}: is it installed as bytecode only?")
+    return torch.from_numpy(np.frombuffer(b"".join(parts), dtype=np.uint8)[:limit].copy())

@@ -1,0 +1,391 @@
+"""Many training runs at once: schedule × peak rate × seed × any optimizer setting.
+
+The weights of all runs are stacked and `torch.func.vmap` trains them together, so that sixty-four
+small models cost little more than a few. Each run does what `training.train` would do with the
+real `torch.optim` class, the same minibatches per seed included.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from joblib import Parallel, delayed
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+from torch.optim import SGD, Adam, AdamW, Optimizer
+
+from lrcourse.training import LOST, bar
+
+__all__ = ["best", "final", "sweep"]
+
+# What each optimizer can be told, with torch's defaults.
+_SETTINGS: dict[type[Optimizer], dict[str, Any]] = {
+    SGD: {"momentum": 0.0, "weight_decay": 0.0},
+    Adam: {"betas": (0.9, 0.999), "eps": 1e-8},
+    AdamW: {"betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.01},
+}
+
+
+# Seeding a model goes through torch's one global random state: chunks in threads take turns.
+_SEEDING = Lock()
+
+
+def sweep(
+    model: Callable[[int], nn.Module],
+    batches: Callable[[int], Callable[[int], tuple[Tensor, Tensor]]],
+    *,
+    peaks: Iterable[float],
+    seeds: Iterable[int],
+    steps: int,
+    schedules: Mapping[str, Callable[[int], float]] | None = None,
+    optimizer: type[Optimizer] = SGD,
+    loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,
+    evaluate: Callable[[Callable[[Tensor], Tensor]], Mapping[str, Tensor]] | None = None,
+    every: int | None = None,
+    chunk: int = 256,
+    progress: bool = True,
+    **settings: Any,
+) -> pd.DataFrame:
+    """Train every combination and return one tidy frame.
+
+    Args:
+        model: seed → a fresh module without buffers that change (BatchNorm) and without dropout.
+        batches: seed → (t → (x, y)): runs of one seed see the same minibatches.
+        peaks: peak learning rates.
+        seeds: seeds, handed to `model` and `batches`.
+        steps: updates in each run.
+        schedules: name → factor of the peak rate at t; without, a constant rate.
+        optimizer: torch.optim.SGD, Adam or AdamW.
+        loss: (output, y) → scalar.
+        evaluate: model → name → scalar, as for `training.train`; every `every` updates.
+        every: updates between two rows of a run; without, a twentieth of `steps`.
+        chunk: runs trained at once; bounds the memory. Chunks go through joblib, so under
+            `joblib.parallel_config` they run on any backend it knows.
+        progress: show a progress bar for each chunk.
+        **settings: the optimizer's other arguments by torch's names (momentum, betas, …); a list
+            of values is one more axis of the grid.
+
+    Returns:
+        A row for each run and each `every` updates: schedule, peak, seed, settings, step (updates
+        made), rate (of the last of them), loss (mean over the minibatches since the row before),
+        what `evaluate` gave, and diverged_at: the update whose loss was not finite or above `LOST`
+        times the first (that update was not made), missing for runs that lived. From there on a
+        lost run's figures are missing; the others never notice.
+
+    Raises:
+        ValueError: an argument is empty, out of range, or not one the optimizer knows.
+    """
+    axes = _axes(optimizer, settings)
+    named = {"constant": _constant} if schedules is None else dict(schedules)
+    peaks, seeds = list(peaks), list(seeds)
+    for name, values in (("peaks", peaks), ("seeds", seeds), ("schedules", named)):
+        if not values:
+            raise ValueError(f"{name} must hold at least one value, got none")
+        if len(set(values)) != len(values):
+            raise ValueError(f"{name} must not repeat a value, got {values}")
+    if not all(math.isfinite(peak) and peak > 0 for peak in peaks):
+        raise ValueError(f"peaks must be finite and above 0, got {peaks}")
+    every = max(1, steps // 20) if every is None else every
+    for name, number in (("steps", steps), ("every", every), ("chunk", chunk)):
+        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+            raise ValueError(f"{name} must be a whole number of at least 1, got {number!r}")
+
+    runs = [
+        _One(schedule, float(peak), seed, dict(zip(axes, values, strict=True)))
+        for schedule, values, peak, seed in product(named, product(*axes.values()), peaks, seeds)
+    ]
+    job = _Job(model, batches, named, steps, optimizer, loss, evaluate, every, progress)
+    parts = (runs[i : i + chunk] for i in range(0, len(runs), chunk))
+    frames = Parallel()(delayed(job)(part) for part in parts)
+    frame = pd.concat(frames, ignore_index=True)
+    return frame.astype({"diverged_at": "Int64"})
+
+
+def final(frame: pd.DataFrame) -> pd.DataFrame:
+    """The last row of each run of a sweep: one row a run."""
+    return frame[frame["step"] == frame["step"].max()].reset_index(drop=True)
+
+
+def best(frame: pd.DataFrame, value: str, by: str | Sequence[str] = "schedule") -> pd.DataFrame:
+    """The peak rate that gives the lowest mean of `value` over seeds, for each group.
+
+    A peak at which any seed diverged is out of the race.
+
+    Args:
+        frame: one row a run, as `final` gives.
+        value: the column to minimise.
+        by: the column or columns that name what is compared.
+
+    Returns:
+        Indexed by `by`: peak, mean, se (standard error over seeds).
+
+    Raises:
+        ValueError: the best peak lies on the edge of the grid, so that a better one may lie
+            outside, or every peak diverged.
+    """
+    keys = [by] if isinstance(by, str) else list(by)
+    rows = []
+    for key, group in frame.groupby(keys, sort=False):
+        name = ", ".join(map(str, key))
+        table = group.groupby("peak")[value].agg(["mean", "sem", "count", "size"]).sort_index()
+        whole = table[table["count"] == table["size"]]
+        if whole.empty:
+            raise ValueError(f"every peak diverged for some seed of {name}: try smaller peaks")
+        peak = whole["mean"].idxmin()
+        if peak in (table.index[0], table.index[-1]):
+            raise ValueError(
+                f"the best peak of {name} is {peak:g}, the edge of the grid: widen peaks"
+            )
+        rows.append((*key, peak, whole.loc[peak, "mean"], whole.loc[peak, "sem"]))
+    return pd.DataFrame(rows, columns=[*keys, "peak", "mean", "se"]).set_index(keys)
+
+
+def _constant(t: int) -> float:
+    return 1.0
+
+
+def _axes(optimizer: type[Optimizer], settings: Mapping[str, Any]) -> dict[str, list[Any]]:
+    if optimizer not in _SETTINGS:
+        known = ", ".join(kind.__name__ for kind in _SETTINGS)
+        raise ValueError(f"optimizer must be one of {known}, got {optimizer!r}")
+    for name in settings:
+        if name not in _SETTINGS[optimizer]:
+            known = ", ".join(_SETTINGS[optimizer])
+            raise ValueError(f"{name} is not a setting of {optimizer.__name__} here; {known} are")
+    axes = {n: v if isinstance(v, list) else [v] for n, v in settings.items()}
+    for name, values in axes.items():
+        if not values:
+            raise ValueError(f"{name} must hold at least one value, got none")
+    return axes
+
+
+@dataclass(frozen=True)
+class _One:
+    """One run of the grid."""
+
+    schedule: str
+    peak: float
+    seed: int
+    settings: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Job:
+    """All that the runs of a chunk share; called with the chunk, here or on another machine."""
+
+    model: Callable[[int], nn.Module]
+    batches: Callable[[int], Callable[[int], tuple[Tensor, Tensor]]]
+    schedules: Mapping[str, Callable[[int], float]]
+    steps: int
+    optimizer: type[Optimizer]
+    loss: Callable[[Tensor, Tensor], Tensor]
+    evaluate: Callable[[Callable[[Tensor], Tensor]], Mapping[str, Tensor]] | None
+    every: int
+    progress: bool
+
+    def __call__(self, runs: list[_One]) -> pd.DataFrame:
+        seeds = sorted({run.seed for run in runs})
+        with _SEEDING:
+            models = {seed: self.model(seed) for seed in seeds}
+        base = models[seeds[0]].train()
+        _refuse_changing_buffers(base)
+        batches = {seed: self.batches(seed) for seed in seeds}
+        factor = {n: [float(f(t)) for t in range(self.steps)] for n, f in self.schedules.items()}
+        rates = np.array([np.multiply(run.peak, factor[run.schedule]) for run in runs])
+
+        stack = _Stack(base, [models[run.seed] for run in runs], self.loss)
+        update = _UPDATES[self.optimizer](
+            stack.weights, {**_SETTINGS[self.optimizer]}, [run.settings for run in runs]
+        )
+        losses = np.full((len(runs), self.steps), np.nan)
+        diverged = np.full(len(runs), -1)
+        alive = np.arange(len(runs))  # the runs still in the stack, in its order
+        rows: list[pd.DataFrame] = []
+        for t in bar(range(self.steps), self.progress):
+            drawn = {seed: batches[seed](t) for seed in seeds}
+            x = torch.stack([drawn[runs[i].seed][0] for i in alive])
+            y = torch.stack([drawn[runs[i].seed][1] for i in alive])
+            now = stack.losses_and_gradients(x, y)
+            losses[alive, t] = now
+            with np.errstate(invalid="ignore"):
+                lost = ~np.isfinite(now) | (now > LOST * losses[alive, 0])
+            if lost.any():
+                diverged[alive[lost]] = t
+                keep = torch.from_numpy(np.flatnonzero(~lost))
+                alive = alive[~lost]
+                stack.keep(keep)
+                update.keep(keep, stack.weights)
+            if len(alive):
+                update(rates[alive, t], t)
+            if (t + 1) % self.every == 0 or t + 1 == self.steps or not len(alive):
+                rows.append(self._rows(runs, alive, stack, losses, rates, t + 1))
+            if not len(alive):
+                break
+        frame = pd.concat(rows)
+        frame["diverged_at"] = pd.array(diverged, dtype="Int64")[frame.pop("run")]
+        return frame.assign(diverged_at=frame["diverged_at"].mask(frame["diverged_at"] < 0))
+
+    def _rows(
+        self,
+        runs: list[_One],
+        alive: np.ndarray,
+        stack: "_Stack",
+        losses: np.ndarray,
+        rates: np.ndarray,
+        made: int,
+    ) -> pd.DataFrame:
+        since = (made - 1) // self.every * self.every
+        here = np.isin(np.arange(len(runs)), alive)
+        frame = pd.DataFrame(
+            {
+                "run": range(len(runs)),
+                "schedule": [run.schedule for run in runs],
+                "peak": [run.peak for run in runs],
+                "seed": [run.seed for run in runs],
+                **{name: [run.settings[name] for run in runs] for name in runs[0].settings},
+                "step": made if len(alive) else self.steps,
+                "rate": np.where(here, rates[:, made - 1], np.nan),
+                "loss": np.where(here, losses[:, since:made].mean(axis=1), np.nan),
+            }
+        )
+        if self.evaluate is not None:
+            for name, values in stack.evaluate(self.evaluate).items():
+                frame[name] = np.nan
+                frame.loc[alive, name] = values
+        return frame
+
+
+def _refuse_changing_buffers(model: nn.Module) -> None:
+    for name, part in model.named_modules():
+        if getattr(part, "track_running_stats", False):
+            raise ValueError(f"model must have no buffers that change, {name} is {part}")
+
+
+class _Stack:
+    """The same module many times: each parameter stacked along a first dimension of runs."""
+
+    def __init__(self, base: nn.Module, models: list[nn.Module], loss: Callable[..., Tensor]):
+        self.base = base
+        self.weights = {
+            name: torch.stack([dict(m.named_parameters())[name].detach() for m in models])
+            for name, _ in base.named_parameters()
+        }
+        self.buffers = {
+            name: torch.stack([dict(m.named_buffers())[name] for m in models])
+            for name, _ in base.named_buffers()
+        }
+
+        def one(weights: Any, buffers: Any, x: Tensor, y: Tensor) -> Tensor:
+            return loss(functional_call(base, (weights, buffers), (x,)), y)
+
+        self._losses = vmap(one)
+
+    def losses_and_gradients(self, x: Tensor, y: Tensor) -> np.ndarray:
+        """Losses of shape (runs,); leaves each weight's gradient in its `.grad`."""
+        for weight in self.weights.values():
+            weight.requires_grad_(True)
+            weight.grad = None
+        losses = self._losses(self.weights, self.buffers, x, y)
+        # A run's loss depends on its own weights alone, so the gradient of the sum is all the
+        # gradients side by side; a lost run's NaN stays in its own row.
+        losses.sum().backward()
+        return losses.detach().double().cpu().numpy()
+
+    def evaluate(self, evaluate: Callable[..., Mapping[str, Tensor]]) -> dict[str, np.ndarray]:
+        if not len(next(iter(self.weights.values()))):
+            return {}
+
+        def one(weights: Any, buffers: Any) -> dict[str, Tensor]:
+            return dict(evaluate(lambda x: functional_call(self.base, (weights, buffers), (x,))))
+
+        self.base.eval()
+        with torch.no_grad():
+            values = vmap(one, chunk_size=64)(self.weights, self.buffers)
+        self.base.train()
+        return {name: value.double().cpu().numpy() for name, value in values.items()}
+
+    def keep(self, rows: Tensor) -> None:
+        for name, weight in self.weights.items():
+            kept = weight.detach()[rows]
+            kept.grad = None if weight.grad is None else weight.grad[rows]
+            self.weights[name] = kept
+        self.buffers = {name: buffer[rows] for name, buffer in self.buffers.items()}
+
+
+class _Update:
+    """An optimizer over stacked weights; settings are vectors with one entry a run."""
+
+    def __init__(
+        self,
+        weights: dict[str, Tensor],
+        defaults: dict[str, Any],
+        settings: list[dict[str, Any]],
+    ):
+        self.weights = weights
+        self.settings: dict[str, np.ndarray] = {
+            name: np.array([one.get(name, value) for one in settings], dtype=float)
+            for name, value in defaults.items()
+        }
+        self.state: list[dict[str, Tensor]] = [
+            {name: torch.zeros_like(weight) for name, weight in weights.items()}
+            for _ in range(self.buffers)
+        ]
+
+    buffers = 0
+
+    def keep(self, rows: Tensor, weights: dict[str, Tensor]) -> None:
+        self.weights = weights
+        self.settings = {name: v[rows.numpy()] for name, v in self.settings.items()}
+        self.state = [{name: v[rows] for name, v in state.items()} for state in self.state]
+
+    def __call__(self, rates: np.ndarray, t: int) -> None:
+        with torch.no_grad():
+            for name, weight in self.weights.items():
+                if weight.grad is not None:
+                    self.step(name, weight.detach(), weight.grad, rates, t)
+
+    def step(self, name: str, w: Tensor, g: Tensor, rates: np.ndarray, t: int) -> None:
+        raise NotImplementedError
+
+    @staticmethod
+    def column(values: np.ndarray, like: Tensor) -> Tensor:
+        """One value a run, shaped to multiply `like`, whose first dimension is the runs."""
+        shaped = torch.from_numpy(values).to(like.device, like.dtype)
+        return shaped.view(-1, *[1] * (like.dim() - 1))
+
+
+class _SGD(_Update):
+    buffers = 1
+
+    def step(self, name: str, w: Tensor, g: Tensor, rates: np.ndarray, t: int) -> None:
+        s = self.settings
+        if s["weight_decay"].any():
+            g = g + self.column(s["weight_decay"], w) * w
+        if s["momentum"].any():
+            g = self.state[0][name].mul_(self.column(s["momentum"], w)).add_(g)
+        w.addcmul_(g, self.column(-rates, w))
+
+
+class _AdamW(_Update):
+    buffers = 2
+
+    def step(self, name: str, w: Tensor, g: Tensor, rates: np.ndarray, t: int) -> None:
+        s, (mean, square) = self.settings, (state[name] for state in self.state)
+        beta1, beta2 = s["betas"].T
+        if "weight_decay" in s:
+            w.mul_(self.column(1 - rates * s["weight_decay"], w))
+        mean.lerp_(g, self.column(1 - beta1, w))
+        square.mul_(self.column(beta2, w)).addcmul_(g * g, self.column(1 - beta2, w))
+        size = self.column(-rates / (1 - beta1 ** (t + 1)), w)
+        root = self.column(np.sqrt(1 - beta2 ** (t + 1)), w)
+        w.addcdiv_(mean * size, (square.sqrt() / root).add_(self.column(s["eps"], w)))
+
+
+_UPDATES: dict[type[Optimizer], type[_Update]] = {SGD: _SGD, Adam: _AdamW, AdamW: _AdamW}

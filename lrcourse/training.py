@@ -1,0 +1,388 @@
+"""The one training loop: every chapter that trains a model trains it here.
+
+At each update it writes down the learning rate that the optimizer really used, so that a chapter
+can assert what others assume: planned rate == recorded rate.
+"""
+
+import json
+import math
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_, get_total_norm
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
+from tqdm.auto import tqdm
+
+__all__ = ["LOST", "Run", "train"]
+
+LOST = 1e3
+"""A run has diverged when its loss is not finite, or above this many times its first loss."""
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What a training run did, update by update.
+
+    Attributes:
+        loss: minibatch loss before update t, shape (updates,).
+        rate: learning rate used by update t, shape (updates, parameter groups).
+        gradient_norm: ‖gradient‖ over all parameters before clipping, shape (updates,); NaN when
+            norms were not asked for.
+        update_norm: ‖change of the parameters‖ made by update t, likewise.
+        evaluated_at: updates made before each evaluation, shape (evaluations,).
+        evaluations: name → values, shape (evaluations,).
+        diverged_at: the update whose loss ended the run (that update was not made), or None.
+    """
+
+    loss: np.ndarray
+    rate: np.ndarray
+    gradient_norm: np.ndarray
+    update_norm: np.ndarray
+    evaluated_at: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    evaluations: Mapping[str, np.ndarray] = field(default_factory=dict)
+    diverged_at: int | None = None
+
+    def __len__(self) -> int:
+        return len(self.loss)
+
+    def __repr__(self) -> str:
+        end = "" if self.diverged_at is None else f", diverged at {self.diverged_at}"
+        return f"<Run of {len(self)} updates{end}>"
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row an update: step, loss, rate (rate_1, … for further groups), norms, evaluations.
+
+        An evaluation made after n updates stands in the row of update n; the one after the last
+        update has no such row and gets one of its own.
+        """
+        frame = pd.DataFrame({"step": np.arange(len(self)), "loss": self.loss})
+        for group in range(self.rate.shape[1]):
+            frame["rate" if group == 0 else f"rate_{group}"] = self.rate[:, group]
+        frame["gradient_norm"], frame["update_norm"] = self.gradient_norm, self.update_norm
+        if len(self.evaluated_at):
+            measured = pd.DataFrame({"step": self.evaluated_at, **self.evaluations})
+            frame = frame.merge(measured, on="step", how="outer")
+        return frame
+
+    def save(self, path: str | Path) -> None:
+        """Write the run to `path` (NumPy's npz, no pickle), whole or not at all."""
+        about = {"format": _FORMAT, "diverged_at": self.diverged_at, "names": [*self.evaluations]}
+        arrays = {f"evaluation_{i}": v for i, v in enumerate(self.evaluations.values())}
+        for name in ("loss", "rate", "gradient_norm", "update_norm", "evaluated_at"):
+            arrays[name] = getattr(self, name)
+        with _whole(path) as part, part.open("wb") as file:
+            np.savez_compressed(file, about=np.array(json.dumps(about)), **arrays)  # type: ignore[arg-type]
+
+    @staticmethod
+    def load(path: str | Path) -> "Run":
+        """Read a run written by `save`.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: the file is damaged, foreign, or of a newer format.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+            about = json.loads(str(arrays.pop("about")))
+            version, names = about["format"], about["names"]
+            evaluations = {n: arrays.pop(f"evaluation_{i}") for i, n in enumerate(names)}
+        except FileNotFoundError:
+            raise
+        except Exception as error:
+            raise ValueError(f"{path} is not a saved run, or is damaged: {error}") from error
+        if version != _FORMAT:
+            raise ValueError(f"{path} has format {version}, this course reads {_FORMAT}")
+        return Run(**arrays, evaluations=evaluations, diverged_at=about["diverged_at"])
+
+
+class _whole:
+    """Gives a path beside `path` to write to, and puts it in place only when all went well."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.part = self.path.with_name(self.path.name + f".{os.getpid()}.part")
+
+    def __enter__(self) -> Path:
+        return self.part
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None:
+            os.replace(self.part, self.path)
+        else:
+            self.part.unlink(missing_ok=True)
+
+
+def train(
+    model: nn.Module,
+    batches: Callable[[int], tuple[Tensor, Tensor]],
+    optimizer: Optimizer,
+    schedule: Callable[[int], float] | LRScheduler | None = None,
+    *,
+    steps: int,
+    loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,
+    clip: float | None = None,
+    norms: bool = True,
+    evaluate: Callable[[nn.Module], Mapping[str, Tensor]] | None = None,
+    every: int = 100,
+    checkpoint: str | Path | None = None,
+    resume: str | Path | None = None,
+    log: str | Path | None = None,
+    progress: bool = True,
+) -> Run:
+    """Train `model` for `steps` updates and record each of them.
+
+    Args:
+        model: trained in place.
+        batches: t → (x, y), the minibatch of update t = 0, 1, …
+        optimizer: on the model's parameters; its rates are the peaks when `schedule` is a function.
+        schedule: a function of t that gives the factor of the peak rate (any `lrcourse.schedules`
+            value), or a torch scheduler built on this very optimizer; None keeps the rates.
+            `step()` is called once per update, after the optimizer's.
+        steps: updates to make in all, ≥ 1.
+        loss: (model(x), y) → scalar.
+        clip: largest norm of the whole gradient; None does not clip.
+        norms: record gradient and update norms (costs a copy of the parameters per update).
+        evaluate: model → name → scalar; called without gradients, in evaluation mode, before the
+            first update, after every `every` updates and at the end.
+        every: updates between evaluations, and between checkpoints.
+        checkpoint: a file to write the run's state to, every `every` updates and at the end.
+        resume: a file that `checkpoint` wrote: go on from there. The result equals, bit for bit on
+            one machine, that of a run that was never interrupted.
+        log: a folder for TensorBoard events: loss, rate, norms, evaluations.
+        progress: show a progress bar.
+
+    Returns:
+        The run, from update 0 on, also when it was resumed. It ends early when the loss is not
+        finite or exceeds `LOST` times the first one, and says so in `diverged_at`.
+
+    Raises:
+        ValueError: an argument is out of range, a scheduler belongs to another optimizer, or the
+            checkpoint does not fit.
+        TypeError: schedule is a ReduceLROnPlateau, which needs a metric that this loop lacks.
+    """
+    for name, number in (("steps", steps), ("every", every)):
+        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+            raise ValueError(f"{name} must be a whole number of at least 1, got {number!r}")
+    if clip is not None and not clip > 0:
+        raise ValueError(f"clip must be above 0, got {clip!r}")
+    scheduler = _scheduler(schedule, optimizer)
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    rows = np.full((steps, 3 + len(optimizer.param_groups)), np.nan)
+    evaluated: list[tuple[int, dict[str, float]]] = []
+    start, diverged_at = 0, None
+
+    if resume is not None:
+        start, evaluated = _restore(resume, model, optimizer, schedule, scheduler, rows)
+
+    def assess(t: int) -> None:
+        if evaluate is not None and not (evaluated and evaluated[-1][0] == t):
+            values = _evaluate(model, evaluate)
+            evaluated.append((t, values))
+            for name, value in values.items():
+                if writer is not None:
+                    writer.add_scalar(name, value, t)
+
+    writer = _writer(log)
+    model.train()
+    try:
+        for t in bar(range(start, steps), progress):
+            if t % every == 0:
+                assess(t)
+                if checkpoint is not None and t > start:
+                    _save(checkpoint, t, model, optimizer, schedule, scheduler, rows, evaluated)
+            x, y = batches(t)
+            optimizer.zero_grad()
+            value = loss(model(x), y)
+            rows[t, 0] = value.item()
+            if not math.isfinite(rows[t, 0]) or rows[t, 0] > LOST * rows[0, 0]:
+                diverged_at = t
+                break
+            value.backward()
+            if clip is not None:
+                rows[t, 1] = clip_grad_norm_(parameters, clip).item()
+            elif norms:
+                rows[t, 1] = get_total_norm(
+                    [p.grad for p in parameters if p.grad is not None]
+                ).item()
+            rows[t, 3:] = [group["lr"] for group in optimizer.param_groups]
+            before = [p.detach().clone() for p in parameters] if norms else []
+            optimizer.step()
+            if norms:
+                moved = torch._foreach_sub([p.detach() for p in parameters], before)
+                rows[t, 2] = get_total_norm(moved).item()
+            if scheduler is not None:
+                scheduler.step()
+            if writer is not None:
+                for name, column in (
+                    ("loss", 0),
+                    ("rate", 3),
+                    ("gradient_norm", 1),
+                    ("update_norm", 2),
+                ):
+                    if not math.isnan(rows[t, column]):
+                        writer.add_scalar(name, rows[t, column], t)
+        else:
+            assess(steps)
+            if checkpoint is not None:
+                _save(checkpoint, steps, model, optimizer, schedule, scheduler, rows, evaluated)
+    finally:
+        if writer is not None:
+            writer.close()
+
+    made = rows[: steps if diverged_at is None else diverged_at + 1]
+    names = list(evaluated[0][1]) if evaluated else []
+    return Run(
+        loss=made[:, 0],
+        rate=made[:, 3:],
+        gradient_norm=made[:, 1],
+        update_norm=made[:, 2],
+        evaluated_at=np.array([t for t, _ in evaluated], dtype=np.int64),
+        evaluations={name: np.array([values[name] for _, values in evaluated]) for name in names},
+        diverged_at=diverged_at,
+    )
+
+
+def bar(updates: range, shown: bool) -> Iterable[int]:
+    """`updates` with a progress bar, or without.
+
+    TQDM_DISABLE in the environment hides every bar: tqdm's own switch, which its bar for notebooks
+    ignores.
+    """
+    if not shown or os.environ.get("TQDM_DISABLE"):
+        return updates
+    return tqdm(updates, initial=updates.start, total=updates.stop, leave=False)
+
+
+def _scheduler(schedule: Any, optimizer: Optimizer) -> LRScheduler | None:
+    if schedule is None:
+        return None
+    if isinstance(schedule, ReduceLROnPlateau):
+        raise TypeError(
+            "schedule must be a function of t, not ReduceLROnPlateau: it needs a metric"
+        )
+    if isinstance(schedule, LRScheduler):
+        if schedule.optimizer is not optimizer:
+            raise ValueError("schedule must be built on the optimizer given, not on another one")
+        return schedule
+    if not callable(schedule):
+        raise ValueError(
+            f"schedule must be a function of t, a torch scheduler or None, got {schedule!r}"
+        )
+    return LambdaLR(optimizer, schedule)
+
+
+def _evaluate(model: nn.Module, evaluate: Callable[..., Mapping[str, Tensor]]) -> dict[str, float]:
+    model.eval()
+    with torch.no_grad():
+        values = {name: float(value) for name, value in evaluate(model).items()}
+    model.train()
+    return values
+
+
+def _writer(log: str | Path | None) -> Any:
+    if log is None:
+        return None
+    from torch.utils.tensorboard import SummaryWriter  # slow to import, seldom needed
+
+    return SummaryWriter(log)
+
+
+def _plan(schedule: Any, scheduler: LRScheduler | None, optimizer: Optimizer) -> dict[str, Any]:
+    """What a checkpoint says of the schedule: enough to refuse another one, and to go on.
+
+    A function of t has no state but t, which makes it safe to store: its name and peaks will do.
+    """
+    if scheduler is None:
+        return {"kind": "none", "settings": [float(g["lr"]) for g in optimizer.param_groups]}
+    if schedule is scheduler:
+        state = scheduler.state_dict()
+        return {"kind": type(scheduler).__name__, "settings": _settings(state), "state": state}
+    name = type(schedule).__name__ if " at 0x" in repr(schedule) else repr(schedule)
+    return {"kind": name, "settings": [float(rate) for rate in scheduler.base_lrs]}
+
+
+def _settings(state: Mapping[str, Any]) -> dict[str, Any]:
+    """What a torch scheduler's state holds beside its clock: T_max, milestones, base rates, …
+
+    Loading a state silently replaces all of it, so that a run that was meant to become longer by a
+    new T_max would not. A checkpoint with other settings is refused instead.
+    """
+    clock = {"last_epoch", "T_cur", "T_i"}
+    kept = {k: v for k, v in state.items() if k not in clock and not k.startswith("_")}
+    return kept | {"parts": [_settings(part) for part in state.get("_schedulers", [])]}
+
+
+def _save(
+    path: str | Path,
+    t: int,
+    model: nn.Module,
+    optimizer: Optimizer,
+    schedule: Any,
+    scheduler: LRScheduler | None,
+    rows: np.ndarray,
+    evaluated: list[tuple[int, dict[str, float]]],
+) -> None:
+    state = {
+        "format": _FORMAT,
+        "t": t,
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "plan": _plan(schedule, scheduler, optimizer),
+        "rows": torch.from_numpy(rows[:t]),
+        "evaluated": evaluated,
+        "random": torch.get_rng_state(),
+    }
+    with _whole(path) as part:
+        torch.save(state, part)
+
+
+def _restore(
+    path: str | Path,
+    model: nn.Module,
+    optimizer: Optimizer,
+    schedule: Any,
+    scheduler: LRScheduler | None,
+    rows: np.ndarray,
+) -> tuple[int, list[tuple[int, dict[str, float]]]]:
+    try:
+        state = torch.load(path, weights_only=True)  # never unpickles code
+        version, t, plan = state["format"], state["t"], state["plan"]
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        raise ValueError(f"{path} is not a checkpoint, or is damaged: {error}") from error
+    if version != _FORMAT:
+        raise ValueError(f"{path} has format {version}, this course reads {_FORMAT}")
+    if t > len(rows):
+        raise ValueError(f"steps must be at least the {t} updates {path} has made, got {len(rows)}")
+    mine = _plan(schedule, scheduler, optimizer)
+    for what in ("kind", "settings"):
+        if plan.get(what) != mine.get(what):
+            raise ValueError(
+                f"schedule must be the one that {path} was made with: "
+                f"{what} {plan.get(what)}, got {mine.get(what)}"
+            )
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    # The scheduler is built by now: its constructor multiplied the rates, and the optimizer's
+    # state has just put them right again. In the other order they would stay wrong.
+    if scheduler is not None and schedule is scheduler:
+        scheduler.load_state_dict(plan["state"])
+    elif scheduler is not None:
+        scheduler.last_epoch = scheduler._step_count = t
+        scheduler._last_lr = [group["lr"] for group in optimizer.param_groups]
+    rows[:t] = state["rows"].numpy()
+    torch.set_rng_state(state["random"])
+    return t, [(int(at), dict(values)) for at, values in state["evaluated"]]

@@ -1,0 +1,133 @@
+"""A sweep gives each run what `train` with the real torch optimizer gives it alone."""
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+from torch.optim import SGD, Adam, AdamW, RMSprop
+
+from lrcourse.data import digits
+from lrcourse.evidence import paired
+from lrcourse.models import MLP
+from lrcourse.schedules import Constant, Cosine, Warmup
+from lrcourse.sweeps import best, final, sweep
+from lrcourse.training import train
+
+STEPS = 24
+data = digits(torch.float64)
+schedules = {"constant": Constant(), "cosine": Warmup(5) >> Cosine(STEPS - 5)}
+
+
+def model(seed):
+    return MLP((64, 12, 10), nn.Tanh, seed=seed).double()
+
+
+def batches(seed):
+    return data.batches(16, seed)
+
+
+def run(**options):
+    options = {"peaks": [0.01, 0.1], "seeds": [0, 1], "steps": STEPS, "progress": False} | options
+    return sweep(model, batches, **options)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "settings"),
+    [
+        (SGD, {"momentum": [0.0, 0.9], "weight_decay": [0.0, 0.1]}),
+        (Adam, {"betas": [(0.9, 0.999), (0.5, 0.9)], "eps": 1e-6}),
+        (AdamW, {"betas": (0.9, 0.95), "weight_decay": [0.0, 0.3]}),
+    ],
+)
+def test_equals_each_run_alone(optimizer, settings):
+    # The largest peak diverges: it must leave the others untouched, and be reported where it ends.
+    peaks = [0.1, 1e5]
+    frame = run(
+        peaks=peaks, schedules=schedules, optimizer=optimizer, evaluate=data.score, every=8,
+        chunk=7, **settings,
+    )  # fmt: skip
+    ends, lost = final(frame), 0
+    axes = [v for v in settings.values() if isinstance(v, list)]
+    assert len(ends) == 2 * 2 * 2 * int(np.prod([len(v) for v in axes]))
+    for row in ends.to_dict("records"):
+        net = model(row["seed"])
+        opt = optimizer(net.parameters(), lr=row["peak"], **{name: row[name] for name in settings})
+        alone = train(
+            net, batches(row["seed"]), opt, schedules[row["schedule"]], steps=STEPS,
+            evaluate=data.score, every=STEPS, progress=False,
+        )  # fmt: skip
+        if alone.diverged_at is not None:
+            lost += 1
+            assert row["diverged_at"] == alone.diverged_at
+            assert np.isnan(row["loss"]) and np.isnan(row["train_loss"])
+            continue
+        assert pd.isna(row["diverged_at"])
+        assert row["loss"] == pytest.approx(alone.loss[-8:].mean(), rel=1e-9)
+        assert row["rate"] == alone.rate[-1, 0]
+        for name, values in alone.evaluations.items():
+            assert row[name] == pytest.approx(values[-1], rel=1e-9)
+    assert lost >= 4
+
+
+def test_rows_are_tidy_and_chunks_do_not_matter():
+    frame = run(schedules=schedules, every=10, evaluate=data.score)
+    assert sorted(frame["step"].unique()) == [10, 20, 24]
+    assert frame.groupby(["schedule", "peak", "seed"]).size().eq(3).all()
+    chunked = run(schedules=schedules, every=10, evaluate=data.score, chunk=3)
+    keys = ["schedule", "peak", "seed", "step"]
+    pd.testing.assert_frame_equal(
+        frame.sort_values(keys, ignore_index=True),
+        chunked.sort_values(keys, ignore_index=True),
+        rtol=1e-12,
+    )
+    with joblib.parallel_config(backend="threading", n_jobs=2):
+        pd.testing.assert_frame_equal(run(chunk=2), run(chunk=2), check_exact=True)
+
+
+def test_all_runs_diverged():
+    frame = run(peaks=[1e9, 1e10], every=10)
+    assert final(frame)["diverged_at"].notna().all() and final(frame)["loss"].isna().all()
+    with pytest.raises(ValueError, match="every peak diverged for some seed of"):
+        best(final(frame), "loss")
+
+
+def test_best_tunes_each_group_and_refuses_the_edge():
+    rows = [
+        {"schedule": name, "peak": p, "seed": s, "loss": (np.log2(p) - at) ** 2 + s / 10}
+        for name, at in (("a", 0.2), ("b", 2))
+        for p in (0.5, 1, 2, 4, 8)
+        for s in (0, 1)
+    ]
+    frame = pd.DataFrame(rows)
+    tuned = best(frame, "loss")
+    assert tuned["peak"].to_dict() == {"a": 1, "b": 4}
+    assert tuned.loc["a", "mean"] == pytest.approx(0.09)
+    assert tuned.loc["a", "se"] == pytest.approx(paired([0.1, 0], [0, 0]).se)
+    with pytest.raises(ValueError, match="best peak of b is 4, the edge of the grid"):
+        best(frame[frame["peak"] <= 4], "loss")
+    # A peak that loses one seed must not win with the other one.
+    frame.loc[frame.eval("schedule == 'a' and peak == 1 and seed == 1"), "loss"] = np.nan
+    assert best(frame, "loss").loc["a", "peak"] == 2
+
+
+def test_bad_arguments_are_named():
+    for options, match in (
+        ({"peaks": []}, "peaks"),
+        ({"peaks": [0.1, -1.0]}, "peaks"),
+        ({"seeds": [1, 1]}, "seeds"),
+        ({"schedules": {}}, "schedules"),
+        ({"steps": 0}, "steps"),
+        ({"optimizer": RMSprop}, "optimizer must be one of SGD, Adam, AdamW"),
+        ({"nesterov": True}, "nesterov is not a setting of SGD"),
+        ({"momentum": []}, "momentum"),
+        ({"chunk": 0}, "chunk"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            run(**options)
+    with pytest.raises(ValueError, match="no buffers that change"):
+        sweep(
+            lambda seed: nn.Sequential(nn.Linear(64, 10), nn.BatchNorm1d(10)).double(),
+            batches, peaks=[0.1], seeds=[0], steps=1, progress=False,
+        )  # fmt: skip
