@@ -1,0 +1,485 @@
+"""Every figure of the course, in one style.
+
+Each function takes plain arrays, draws, and returns a `Picture`: shown by Jupyter as a PNG with its
+alternative text, saved with `.save(path)`, open to your own additions through `.figure`.
+Curves differ in colour (Okabe and Ito's palette, safe for colour-blind readers) *and* in line
+style, so that a print in grey still tells them apart.
+"""
+
+import base64
+import io
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from cycler import cycler
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from numpy.typing import ArrayLike
+from PIL import Image
+
+__all__ = ["Picture", "bands", "contours", "lines", "readings", "terrain", "training", "u_curve"]
+
+COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#8C6D00", "#000000"]
+DASHES: list[Any] = ["-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 3)), (0, (1, 1))]
+MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
+STYLE: dict[str, Any] = {
+    "axes.prop_cycle": cycler(color=COLOURS, linestyle=DASHES),
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.labelsize": 13,
+    "axes.titlesize": 13,
+    "figure.facecolor": "white",
+    "font.size": 12,
+    "font.family": "DejaVu Sans",  # ships with matplotlib: the same letters on every machine
+    "grid.color": "#DDDDDD",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "legend.fontsize": 11.5,
+    "legend.handlelength": 2.8,
+    "lines.linewidth": 2.2,
+    "savefig.dpi": 120,
+    "figure.constrained_layout.use": True,
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A finished figure and the words that stand for it where it cannot be seen."""
+
+    figure: Figure
+    alt: str
+
+    def png(self) -> bytes:
+        """The picture as PNG in 256 colours, a third of the size; the same bytes each time."""
+        full, small = io.BytesIO(), io.BytesIO()
+        # Saving gives a figure without a layout engine the default one: that must be none as well.
+        with mpl.rc_context(STYLE | {"figure.constrained_layout.use": False}):
+            self.figure.savefig(full, format="png")
+        with Image.open(full) as image:
+            image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(small, "png")
+        return small.getvalue()
+
+    def save(self, path: str | Path) -> None:
+        """Write the picture to `path` as PNG."""
+        Path(path).write_bytes(self.png())
+
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, str], dict[str, Any]]:
+        width, height = (int(100 * inches) for inches in self.figure.get_size_inches())
+        data = {"image/png": base64.b64encode(self.png()).decode(), "text/plain": self.alt}
+        return data, {"image/png": {"alt": self.alt, "width": width, "height": height}}
+
+
+def _alt(alt: str) -> str:
+    if not isinstance(alt, str) or len(alt.split()) < 4:
+        raise ValueError(f"alt must say in words what the figure shows, got {alt!r}")
+    return " ".join(alt.split())
+
+
+def _named(curves: Mapping[str, Any]) -> Mapping[str, Any]:
+    if not isinstance(curves, Mapping) or not curves:
+        raise ValueError(f"curves must map at least one name to its values, got {curves!r}")
+    return curves
+
+
+def _xy(curve: Any) -> tuple[np.ndarray, np.ndarray]:
+    """A curve is `values`, or `(x, values)`; x is 0, 1, 2, … where it is not given."""
+    if isinstance(curve, tuple) and len(curve) == 2:
+        x, y = np.asarray(curve[0], dtype=float), np.asarray(curve[1], dtype=float)
+    else:
+        y = np.asarray(curve, dtype=float)
+        x = np.arange(len(y), dtype=float)
+    if x.ndim != 1 or x.shape != y.shape:
+        raise ValueError(f"a curve needs x and values of one length, got {x.shape} and {y.shape}")
+    return x, y
+
+
+def _scale(axes: Axes, log: str) -> None:
+    if not set(log) <= set("xy"):
+        raise ValueError(f'log must be "", "x", "y" or "xy", got {log!r}')
+    for name in log:
+        axis = getattr(axes, f"{name}axis")
+        getattr(axes, f"set_{name}scale")("log")
+        low, high = sorted(getattr(axes, f"get_{name}lim")())
+        if high < 150 * low:  # so few powers of ten that they alone would label next to nothing
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axis.set_minor_formatter(NullFormatter())
+
+
+def _references(axes: Axes, across: Mapping[str, float], down: Mapping[str, float]) -> None:
+    """Thin grey lines at values that theory names, each with its name beside it."""
+    for name, value in across.items():
+        axes.axhline(value, color="#555555", linewidth=1.2, linestyle=(0, (2, 2)), zorder=1)
+        axes.annotate(
+            name,
+            (1, value),
+            xycoords=("axes fraction", "data"),
+            xytext=(-2, -5),
+            textcoords="offset points",
+            ha="right",
+            va="top",
+            color="#333333",
+            fontsize=11,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1},
+        )
+    for name, value in down.items():
+        axes.axvline(value, color="#555555", linewidth=1.2, linestyle=(0, (2, 2)), zorder=1)
+        at = axes.transData.transform((value, axes.get_ylim()[0]))
+        left = axes.transAxes.inverted().transform(at)[0] > 0.6  # keep the name inside the axes
+        axes.annotate(
+            name,
+            (value, 1),
+            xycoords=("data", "axes fraction"),
+            xytext=(-5 if left else 5, -3),
+            textcoords="offset points",
+            ha="right" if left else "left",
+            va="top",
+            color="#333333",
+            fontsize=11,
+        )
+
+
+def _legend(axes: Axes, count: int) -> None:
+    if count > 1:
+        axes.legend(loc="best", ncols=2 if count > 5 else 1)
+
+
+def lines(
+    curves: Mapping[str, Any],
+    *,
+    x: str,
+    y: str,
+    alt: str,
+    log: str = "",
+    rates: Mapping[str, Any] | None = None,
+    across: Mapping[str, float] | None = None,
+    down: Mapping[str, float] | None = None,
+    markers: bool = False,
+    dots: Mapping[str, Any] | None = None,
+    ylim: tuple[float | None, float | None] | None = None,
+) -> Picture:
+    """Curves over one axis; with `rates`, the learning rate in a panel below, sharing the x-axis.
+
+    Args:
+        curves: name → values, or name → (x, values).
+        x, y: axis labels, with units.
+        alt: what the figure shows, in words.
+        log: which axes are logarithmic: "", "x", "y" or "xy".
+        rates: name → learning rates, drawn in the same colours as the curves of the same order.
+        across, down: name → value of a horizontal or vertical reference line.
+        markers: mark each point, for curves of few points.
+        dots: name → points without a line between them, in the colours of the curves of the same
+            order: what was measured, on curves that theory gives.
+        ylim: limits of the y-axis; None leaves a side free.
+
+    >>> lines({"x²": [0, 1, 4]}, x="x", y="y", alt="A parabola that starts at zero.").alt
+    'A parabola that starts at zero.'
+    """
+    _named(curves)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(7, 4.0 if rates is None else 5.2))
+        if rates is None:
+            top = figure.subplots()
+            bottom = top
+        else:
+            top, bottom = figure.subplots(2, sharex=True, height_ratios=[2.2, 1])
+            for name, rate in rates.items():
+                bottom.plot(*_xy(rate), label=name)
+            bottom.set_ylabel("learning rate")
+        for (name, curve), marker in zip(curves.items(), _endless(MARKERS), strict=False):
+            top.plot(*_xy(curve), label=name, marker=marker if markers else None, markersize=6)
+        marks = zip((dots or {}).items(), _endless(MARKERS), _endless(COLOURS), strict=False)
+        for (name, points), marker, colour in marks:
+            top.plot(*_xy(points), marker, color=colour, label=name, markersize=9)
+        if ylim:
+            top.set_ylim(*ylim)
+        _scale(top, log)
+        _references(top, across or {}, down or {})
+        top.set_ylabel(y)
+        bottom.set_xlabel(x)
+        _legend(top, len(curves) + len(dots or {}))
+    return Picture(figure, _alt(alt))
+
+
+def _endless(items: Sequence[Any]) -> Iterable[Any]:
+    while True:
+        yield from items
+
+
+def bands(
+    curves: Mapping[str, ArrayLike],
+    *,
+    x: str,
+    y: str,
+    alt: str,
+    log: str = "",
+    across: Mapping[str, float] | None = None,
+) -> Picture:
+    """Many runs a name: their median, and a band that holds the middle 80 % of them.
+
+    Args:
+        curves: name → array of shape (runs, points).
+        x, y, alt, log, across: as in `lines`.
+    """
+    _named(curves)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(7, 4.0))
+        axes = figure.subplots()
+        for name, runs in curves.items():
+            values = np.asarray(runs, dtype=float)
+            if values.ndim != 2:
+                raise ValueError(f"{name} must have shape (runs, points), got {values.shape}")
+            low, middle, high = np.quantile(values, [0.1, 0.5, 0.9], axis=0)
+            (line,) = axes.plot(middle, label=name)
+            axes.fill_between(
+                range(len(middle)), low, high, color=line.get_color(), alpha=0.2, lw=0
+            )
+        _scale(axes, log)
+        _references(axes, across or {}, {})
+        axes.set_xlabel(x)
+        axes.set_ylabel(y)
+        _legend(axes, len(curves))
+    return Picture(figure, _alt(alt))
+
+
+def training(
+    runs: Mapping[str, Any],
+    *,
+    alt: str,
+    loss: str = "training loss (nats)",
+    log: str = "y",
+    smooth: int = 1,
+    ylim: tuple[float | None, float | None] | None = None,
+) -> Picture:
+    """The loss of training runs over the rate each really used, update by update.
+
+    A run that diverged ends in a cross, and the legend gives the update at which it was stopped.
+
+    Args:
+        runs: name → `lrcourse.training.Run`.
+        alt: what the figure shows, in words.
+        loss: label of the loss axis, with its unit.
+        log: "y" for a logarithmic loss axis, "" for a plain one.
+        smooth: updates in a running mean of the loss, 1 for none.
+        ylim: limits of the loss axis.
+    """
+    _named(runs)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(7, 5.2))
+        top, bottom = figure.subplots(2, sharex=True, height_ratios=[2.2, 1])
+        for name, run in runs.items():
+            values = np.asarray(run.loss, dtype=float)
+            if smooth > 1 and len(values) > smooth:
+                values = pd.Series(values).rolling(smooth, min_periods=1).mean().to_numpy()
+            label = name
+            if run.diverged_at is not None:
+                label += f" (diverged at {run.diverged_at})"
+            (line,) = top.plot(values, label=label)
+            if run.diverged_at is not None:
+                seen = np.flatnonzero(np.isfinite(values))
+                last = seen[-1] if len(seen) else 0
+                top.plot(
+                    last, values[last], "X", color=line.get_color(), markersize=11, clip_on=False
+                )
+            for group in range(run.rate.shape[1]):
+                bottom.plot(
+                    run.rate[:, group], color=line.get_color(), linestyle=line.get_linestyle()
+                )
+        if ylim:
+            top.set_ylim(*ylim)
+        _scale(top, log)
+        bottom.set_yscale("log")
+        top.set_ylabel(loss)
+        bottom.set_ylabel("learning rate")
+        bottom.set_xlabel("update")
+        # Above the axes, where it covers no curve: runs that diverge need all the room.
+        top.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2 if len(runs) > 1 else 1)
+    return Picture(figure, _alt(alt))
+
+
+def u_curve(
+    frame: pd.DataFrame,
+    *,
+    y: str,
+    alt: str,
+    x: str = "peak learning rate",
+    by: str | None = None,
+    value: str = "loss",
+    log: str = "xy",
+    down: Mapping[str, float] | None = None,
+) -> Picture:
+    """What the peak rate does to a result: the mean over seeds, and a band from lowest to highest.
+
+    Peaks at which some seed diverged get a cross at the top of the figure instead of a point.
+
+    Args:
+        frame: one row a run, as `sweeps.sweep` gives: columns `peak`, `value` and `by`.
+        x, y: labels of the axes, with units.
+        alt: what the figure shows, in words.
+        by: the column that tells the curves apart; None for one curve.
+        value: the column that is drawn.
+        log: which axes are logarithmic.
+        down: name → value of a vertical reference line.
+    """
+    groups = frame.groupby(by, sort=False) if by else [("", frame)]
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(7, 4.2))
+        axes = figure.subplots()
+        for (name, rows), marker in zip(groups, _endless(MARKERS), strict=False):
+            table = rows.groupby("peak")[value].agg(
+                ["mean", "min", "max", lambda v: (~np.isfinite(v)).any()]
+            )
+            table.columns = pd.Index(["mean", "low", "high", "lost"])
+            kept = table[~table["lost"].astype(bool)]
+            label = str(name) or None
+            (line,) = axes.plot(kept.index, kept["mean"], marker=marker, label=label)
+            axes.fill_between(
+                kept.index, kept["low"], kept["high"], color=line.get_color(), alpha=0.2, lw=0
+            )
+            lost = table.index[table["lost"].astype(bool)]
+            axes.plot(
+                lost,
+                np.full(len(lost), 0.97),
+                "X",
+                color=line.get_color(),
+                markersize=9,
+                transform=axes.get_xaxis_transform(),
+            )
+        _scale(axes, log)
+        _references(axes, {}, down or {})
+        axes.set_xlabel(x)
+        axes.set_ylabel(y)
+        _legend(axes, len(groups))
+    return Picture(figure, _alt(alt))
+
+
+Surface = Callable[[np.ndarray], np.ndarray]
+
+
+def _grid(
+    surface: Surface, x: tuple[float, float], y: tuple[float, float], points: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    across, up = np.meshgrid(np.linspace(*x, points), np.linspace(*y, points))
+    return across, up, surface(np.stack([across, up], axis=-1))
+
+
+def terrain(
+    surface: Surface,
+    *,
+    x: tuple[float, float],
+    y: tuple[float, float],
+    alt: str,
+    path: ArrayLike | None = None,
+    labels: tuple[str, str, str] = ("first parameter", "second parameter", "loss"),
+) -> Picture:
+    """A loss over two parameters, drawn as a landscape; higher is lighter.
+
+    Args:
+        surface: points of shape (…, 2) → losses of shape (…).
+        x, y: the range of each parameter.
+        alt: what the figure shows, in words.
+        path: points of shape (steps, 2) to draw on the landscape.
+        labels: names of the two parameters and of the height.
+    """
+    across, up, height = _grid(surface, x, y, 80)
+    with mpl.rc_context(STYLE | {"axes.grid": False}):
+        figure = Figure(figsize=(7, 5))
+        axes: Any = figure.subplots(subplot_kw={"projection": "3d", "computed_zorder": False})
+        axes.plot_surface(across, up, height, cmap="cividis", rstride=2, cstride=2, alpha=0.9)
+        if path is not None:
+            points = np.asarray(path, dtype=float)
+            axes.plot(*points.T, surface(points), "o-", color="white", ms=8, lw=4.5, zorder=5)
+            axes.plot(*points.T, surface(points), "o-", color="#D55E00", ms=5, lw=2.2, zorder=6)
+        axes.set_xlabel(labels[0], labelpad=8)
+        axes.set_ylabel(labels[1], labelpad=8)
+        axes.set_zlabel(labels[2], labelpad=4)
+        for name in "xyz":
+            axes.locator_params(name, nbins=5)
+        axes.view_init(elev=48, azim=-62)
+        axes.set_box_aspect(None, zoom=0.9)
+    return Picture(figure, _alt(alt))
+
+
+def contours(
+    surface: Surface,
+    paths: Mapping[str, ArrayLike],
+    *,
+    x: tuple[float, float],
+    y: tuple[float, float],
+    alt: str,
+    minimum: tuple[float, float] | None = None,
+    labels: tuple[str, str] = ("first parameter", "second parameter"),
+) -> Picture:
+    """The landscape seen from above: lines of equal loss, and the paths that descents took.
+
+    Args:
+        surface: points of shape (…, 2) → losses of shape (…).
+        paths: name → points of shape (steps, 2).
+        x, y: the range of each parameter.
+        alt: what the figure shows, in words.
+        minimum: where to put a star.
+        labels: names of the two parameters.
+    """
+    across, up, height = _grid(surface, x, y, 200)
+    floor = np.nanmin(height)
+    # Levels that are even in the square root lie evenly on a parabola's slope.
+    levels = floor + (np.nanmax(height) - floor) * np.linspace(0.02, 1, 16) ** 2
+    with mpl.rc_context(STYLE | {"axes.grid": False}):
+        figure = Figure(figsize=(7, 4.6))
+        axes = figure.subplots()
+        axes.contourf(across, up, height, levels=[floor, *levels], cmap="Greys", alpha=0.35)
+        axes.contour(across, up, height, levels=levels, colors="#888888", linewidths=0.7)
+        for (name, path), marker in zip(paths.items(), _endless(MARKERS), strict=False):
+            points = np.asarray(path, dtype=float)
+            axes.plot(*points.T, marker=marker, ms=5, lw=1.8, label=name)
+        if minimum:
+            axes.plot(*minimum, "*", color="black", ms=14, zorder=6)
+        axes.set_xlim(*x)
+        axes.set_ylim(*y)
+        axes.set_xlabel(labels[0])
+        axes.set_ylabel(labels[1])
+        if len(paths) > 1:
+            axes.legend(loc="upper right", frameon=True, framealpha=0.9, edgecolor="white")
+    return Picture(figure, _alt(alt))
+
+
+def readings(
+    images: ArrayLike, truth: ArrayLike, answers: Mapping[str, ArrayLike], *, alt: str
+) -> Picture:
+    """What models read in images: the images in a row, answers below, wrong ones boxed.
+
+    Args:
+        images: shape (count, height, width), darker where the value is higher.
+        truth: the right labels, shape (count,).
+        answers: name of the model → its labels, shape (count,).
+        alt: what the figure shows, in words.
+    """
+    pictures, right = np.asarray(images, dtype=float), np.asarray(truth)
+    with mpl.rc_context(STYLE | {"figure.constrained_layout.use": False}):
+        figure = Figure(figsize=(7, 0.95 + 0.45 * len(_named(answers))))
+        axes = figure.add_axes((0.18, 0.02, 0.81, 0.96))
+        axes.set_axis_off()
+        axes.set_xlim(-0.5, len(pictures) - 0.5)
+        axes.set_ylim(-len(answers) - 0.1, 1.05)
+        for i, picture in enumerate(pictures):
+            extent = (i - 0.42, i + 0.42, 0.05, 1.0)
+            axes.imshow(
+                picture, cmap="Greys", extent=extent, aspect="auto", interpolation="nearest"
+            )
+        for row, (name, labels) in enumerate(answers.items()):
+            axes.text(-0.6, -row - 0.5, name, ha="right", va="center", fontsize=13)
+            for i, label in enumerate(np.asarray(labels)):
+                wrong = label != right[i]
+                box = {"boxstyle": "square,pad=0.25", "fc": "#F6C9A8", "ec": "#A03C00", "lw": 1.5}
+                axes.text(
+                    i, -row - 0.5, f"{label}", ha="center", va="center", fontsize=14,
+                    fontweight="bold" if wrong else "normal", bbox=box if wrong else None,
+                )  # fmt: skip
+    return Picture(figure, _alt(alt))
