@@ -129,7 +129,8 @@ def _(answer: Any) -> Hint:
     made = answer(saved, other, make_optimizer, make_scheduler)
     if not isinstance(made, (tuple, list)) or len(made) != 2:
         return "It must return two things: the optimizer and the scheduler."
-    my_rates, my_weights = run(other, *made, 12, 30)
+    optimizer, scheduler = made
+    my_rates, my_weights = run(other, optimizer, scheduler, 12, 30)
     if not np.isclose(my_rates[0], rates[0]).all():
         return "The first rate after the resume is wrong: what did building the scheduler do to it?"
     if not np.allclose(my_rates, rates):
