@@ -7,7 +7,8 @@ can assert what others assume: planned rate == recorded rate.
 import json
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -92,19 +93,30 @@ class Run:
             FileNotFoundError: there is no such file.
             ValueError: the file is damaged, foreign, or of a newer format.
         """
-        try:
+        with _reading(path, "a saved run"):
             with np.load(path, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
             about = json.loads(str(arrays.pop("about")))
             version, names = about["format"], about["names"]
             evaluations = {n: arrays.pop(f"evaluation_{i}") for i, n in enumerate(names)}
-        except FileNotFoundError:
-            raise
-        except Exception as error:
-            raise ValueError(f"{path} is not a saved run, or is damaged: {error}") from error
-        if version != _FORMAT:
-            raise ValueError(f"{path} has format {version}, this course reads {_FORMAT}")
+        _refuse_other_format(path, version)
         return Run(**arrays, evaluations=evaluations, diverged_at=about["diverged_at"])
+
+
+@contextmanager
+def _reading(path: str | Path, what: str) -> Iterator[None]:
+    """Whatever goes wrong in reading a file becomes one sentence, but for its absence."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        raise ValueError(f"{path} is not {what}, or is damaged: {error}") from error
+
+
+def _refuse_other_format(path: str | Path, version: object) -> None:
+    if version != _FORMAT:
+        raise ValueError(f"{path} has format {version}, this course reads {_FORMAT}")
 
 
 class _whole:
@@ -356,15 +368,10 @@ def _restore(
     scheduler: LRScheduler | None,
     rows: np.ndarray,
 ) -> tuple[int, list[tuple[int, dict[str, float]]]]:
-    try:
+    with _reading(path, "a checkpoint"):
         state = torch.load(path, weights_only=True)  # never unpickles code
         version, t, plan = state["format"], state["t"], state["plan"]
-    except FileNotFoundError:
-        raise
-    except Exception as error:
-        raise ValueError(f"{path} is not a checkpoint, or is damaged: {error}") from error
-    if version != _FORMAT:
-        raise ValueError(f"{path} has format {version}, this course reads {_FORMAT}")
+    _refuse_other_format(path, version)
     if t > len(rows):
         raise ValueError(f"steps must be at least the {t} updates {path} has made, got {len(rows)}")
     mine = _plan(schedule, scheduler, optimizer)
