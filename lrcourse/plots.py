@@ -222,7 +222,7 @@ def bands(
     log: str = "",
     across: Mapping[str, float] | None = None,
 ) -> Picture:
-    """Many runs a name: their median, and a band that holds the middle 80 % of them.
+    """Many runs a name: their mean, and a band that holds the middle 80 % of them.
 
     Args:
         curves: name → array of shape (runs, points).
@@ -236,11 +236,9 @@ def bands(
             values = np.asarray(runs, dtype=float)
             if values.ndim != 2:
                 raise ValueError(f"{name} must have shape (runs, points), got {values.shape}")
-            low, middle, high = np.quantile(values, [0.1, 0.5, 0.9], axis=0)
-            (line,) = axes.plot(middle, label=name)
-            axes.fill_between(
-                range(len(middle)), low, high, color=line.get_color(), alpha=0.2, lw=0
-            )
+            low, high = np.quantile(values, [0.1, 0.9], axis=0)
+            (line,) = axes.plot(values.mean(axis=0), label=name)
+            axes.fill_between(range(len(low)), low, high, color=line.get_color(), alpha=0.2, lw=0)
         _scale(axes, log)
         _references(axes, across or {}, {})
         axes.set_xlabel(x)

@@ -132,6 +132,10 @@ def test_refuses_checkpoints_that_do_not_fit(tmp_path):
         go(None, resume=path)
     with pytest.raises(ValueError, match="steps must be at least the 40"):
         go(Cosine(STEPS), resume=path, steps=STEPS - 1)
+    newer = torch.load(path, weights_only=True) | {"format": 2}
+    torch.save(newer, tmp_path / "newer.pt")
+    with pytest.raises(ValueError, match="has format 2, this course reads 1"):
+        go(Cosine(STEPS), resume=tmp_path / "newer.pt")
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(ValueError, match="not a checkpoint, or is damaged"):
         go(Cosine(STEPS), resume=path)
