@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["Digits", "Minibatches", "digits", "python_source"]
+__all__ = ["Digits", "Minibatches", "Text", "digits", "python_source", "python_text"]
 
 
 @lru_cache(maxsize=64)
@@ -151,3 +151,61 @@ def python_source(limit: int | None = None) -> Tensor:
     if not total:
         raise FileNotFoundError(f"no Python source under {root}: is it installed as bytecode only?")
     return torch.from_numpy(np.frombuffer(b"".join(parts), dtype=np.uint8)[:limit].copy())
+
+
+@dataclass(frozen=True, eq=False)
+class Text:
+    """Text to continue: each example is a window of characters and the character after it.
+
+    `x` has shape (examples, context), `y` shape (examples,): numbers below `vocabulary`.
+    """
+
+    x: Tensor
+    y: Tensor
+    x_test: Tensor
+    y_test: Tensor
+    vocabulary: int = 128
+
+    def batches(self, size: int, seed: int = 0) -> Minibatches:
+        """Minibatches of the training windows."""
+        return Minibatches(self.x, self.y, size, seed)
+
+    def score(self, model: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
+        """Loss on the test windows: mean cross-entropy, nats per character."""
+        return {"test_loss": F.cross_entropy(model(self.x_test), self.y_test)}
+
+
+@cache
+def python_text(context: int = 8, limit: int = 2_000_000, tests: int = 4096) -> Text:
+    """The Python source on this machine as a small language model sees it.
+
+    Of the first `limit` bytes those that are ASCII are kept: a vocabulary of 128. The last
+    twentieth is for testing, and `tests` windows are drawn from it once and for all.
+
+    Args:
+        context: characters in a window, ≥ 1.
+        limit: bytes of source to read.
+        tests: windows to test with.
+
+    Raises:
+        ValueError: context or tests below 1, or more tests than there are windows for them.
+
+    >>> text = python_text(limit=100_000, tests=50)
+    >>> text.x.shape[1], text.x_test.shape, int(text.x.max()) < text.vocabulary
+    (8, torch.Size([50, 8]), True)
+    >>> bool((text.x[1, :-1] == text.x[0, 1:]).all()), bool(text.y[0] == text.x[1, -1])
+    (True, True)
+    """
+    if context < 1:
+        raise ValueError(f"context must be at least 1, got {context}")
+    source = python_source(limit)
+    letters = source[source < 128].long()
+    cut = len(letters) * 19 // 20
+    train, test = letters[:cut], letters[cut:]
+    if not 1 <= tests <= len(test) - context:
+        raise ValueError(f"tests must be 1 … {len(test) - context}, got {tests}")
+    rows = torch.from_numpy(np.random.default_rng(0).permutation(len(test) - context)[:tests])
+    windows = test.unfold(0, context, 1)
+    return Text(
+        train.unfold(0, context, 1)[:-1], train[context:], windows[rows], test[rows + context]
+    )

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from joblib import Parallel, delayed
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
-from torch.optim import SGD, Adam, AdamW, Optimizer
+from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
 from lrcourse.training import LOST, bar
 
@@ -28,10 +28,14 @@ __all__ = ["best", "final", "sweep"]
 # What each optimizer can be told, with torch's defaults.
 _SETTINGS: dict[type[Optimizer], dict[str, Any]] = {
     SGD: {"momentum": 0.0, "weight_decay": 0.0},
+    RMSprop: {"alpha": 0.99, "eps": 1e-8},
     Adam: {"betas": (0.9, 0.999), "eps": 1e-8},
     AdamW: {"betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.01},
 }
 
+# Weights that are stacked at once, unless `chunk` says otherwise: with their gradients and averages
+# they just fit into a processor's cache, and twice as many already take longer per run.
+_STACKED = 600_000
 
 # Seeding a model goes through torch's one global random state: chunks in threads take turns.
 _SEEDING = Lock()
@@ -49,7 +53,7 @@ def sweep(
     loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,
     evaluate: Callable[[Callable[[Tensor], Tensor]], Mapping[str, Tensor]] | None = None,
     every: int | None = None,
-    chunk: int = 256,
+    chunk: int | None = None,
     progress: bool = True,
     **settings: Any,
 ) -> pd.DataFrame:
@@ -62,12 +66,12 @@ def sweep(
         seeds: seeds, handed to `model` and `batches`.
         steps: updates in each run.
         schedules: name → factor of the peak rate at t; without, a constant rate.
-        optimizer: torch.optim.SGD, Adam or AdamW.
+        optimizer: torch.optim.SGD, RMSprop, Adam or AdamW.
         loss: (output, y) → scalar.
         evaluate: model → name → scalar, as for `training.train`; every `every` updates.
         every: updates between two rows of a run; without, a twentieth of `steps`.
-        chunk: runs trained at once; bounds the memory. Chunks go through joblib, so under
-            `joblib.parallel_config` they run on any backend it knows.
+        chunk: runs trained at once; without, as many as a processor's cache holds. Chunks go
+            through joblib, so under `joblib.parallel_config` they run on any backend it knows.
         progress: show a progress bar for each chunk.
         **settings: the optimizer's other arguments by torch's names (momentum, betas, …); a list
             of values is one more axis of the grid.
@@ -93,6 +97,10 @@ def sweep(
     if not all(math.isfinite(peak) and peak > 0 for peak in peaks):
         raise ValueError(f"peaks must be finite and above 0, got {peaks}")
     every = max(1, steps // 20) if every is None else every
+    if chunk is None:
+        with _SEEDING:
+            weights = sum(p.numel() for p in model(seeds[0]).parameters())
+        chunk = max(1, _STACKED // max(1, weights))
     for name, number in (("steps", steps), ("every", every), ("chunk", chunk)):
         if isinstance(number, bool) or not isinstance(number, int) or number < 1:
             raise ValueError(f"{name} must be a whole number of at least 1, got {number!r}")
@@ -124,7 +132,9 @@ def best(frame: pd.DataFrame, value: str, by: str | Sequence[str] = "schedule") 
         by: the column or columns that name what is compared.
 
     Returns:
-        Indexed by `by`: peak, mean, se (standard error over seeds).
+        Indexed by `by`: peak, mean, se (standard error over seeds), and optimum: the lowest point
+        of the parabola in log peak through the best mean and its two neighbours, a finer estimate
+        of the best rate than the grid's.
 
     Raises:
         ValueError: the best peak lies on the edge of the grid, so that a better one may lie
@@ -143,8 +153,17 @@ def best(frame: pd.DataFrame, value: str, by: str | Sequence[str] = "schedule") 
             raise ValueError(
                 f"the best peak of {name} is {peak:g}, the edge of the grid: widen peaks"
             )
-        rows.append((*key, peak, whole.loc[peak, "mean"], whole.loc[peak, "sem"]))
-    return pd.DataFrame(rows, columns=[*keys, "peak", "mean", "se"]).set_index(keys)
+        rows.append((*key, peak, *whole.loc[peak, ["mean", "sem"]], _lowest(whole["mean"])))
+    return pd.DataFrame(rows, columns=[*keys, "peak", "mean", "se", "optimum"]).set_index(keys)
+
+
+def _lowest(means: pd.Series) -> float:
+    at = int(means.argmin())
+    near = means.iloc[max(0, at - 1) : at + 2]
+    if len(near) < 3:  # the next peak lost a seed: no parabola
+        return float(means.index[at])
+    a, b, _ = np.polyfit(np.log(near.index.to_numpy(dtype=float)), near.to_numpy(), 2)
+    return float(np.exp(-b / (2 * a))) if a > 0 else float(means.index[at])
 
 
 def _constant(t: int) -> float:
@@ -373,6 +392,16 @@ class _SGD(_Update):
         w.addcmul_(g, self.column(-rates, w))
 
 
+class _RMSprop(_Update):
+    buffers = 1
+
+    def step(self, name: str, w: Tensor, g: Tensor, rates: np.ndarray, t: int) -> None:
+        s, square = self.settings, self.state[0][name]
+        square.mul_(self.column(s["alpha"], w)).addcmul_(g * g, self.column(1 - s["alpha"], w))
+        scale = square.sqrt().add_(self.column(s["eps"], w))
+        w.addcdiv_(g * self.column(-rates, w), scale)
+
+
 class _AdamW(_Update):
     buffers = 2
 
@@ -388,4 +417,9 @@ class _AdamW(_Update):
         w.addcdiv_(mean * size, (square.sqrt() / root).add_(self.column(s["eps"], w)))
 
 
-_UPDATES: dict[type[Optimizer], type[_Update]] = {SGD: _SGD, Adam: _AdamW, AdamW: _AdamW}
+_UPDATES: dict[type[Optimizer], type[_Update]] = {
+    SGD: _SGD,
+    RMSprop: _RMSprop,
+    Adam: _AdamW,
+    AdamW: _AdamW,
+}

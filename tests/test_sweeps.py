@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 from torch import nn
-from torch.optim import SGD, Adam, AdamW, RMSprop
+from torch.optim import SGD, Adadelta, Adam, AdamW, RMSprop
 
 from lrcourse.data import digits
 from lrcourse.evidence import paired
@@ -37,6 +37,7 @@ def run(**options):
     ("optimizer", "settings"),
     [
         (SGD, {"momentum": [0.0, 0.9], "weight_decay": [0.0, 0.1]}),
+        (RMSprop, {"alpha": [0.9, 0.99], "eps": 1e-6}),
         (Adam, {"betas": [(0.9, 0.999), (0.5, 0.9)], "eps": 1e-6}),
         (AdamW, {"betas": (0.9, 0.95), "weight_decay": [0.0, 0.3]}),
     ],
@@ -104,12 +105,13 @@ def test_best_tunes_each_group_and_refuses_the_edge():
     tuned = best(frame, "loss")
     assert tuned["peak"].to_dict() == {"a": 1, "b": 4}
     assert tuned.loc["a", "mean"] == pytest.approx(0.09)
+    assert tuned["optimum"].to_dict() == pytest.approx({"a": 2**0.2, "b": 4})
     assert tuned.loc["a", "se"] == pytest.approx(paired([0.1, 0], [0, 0]).se)
     with pytest.raises(ValueError, match="best peak of b is 4, the edge of the grid"):
         best(frame[frame["peak"] <= 4], "loss")
     # A peak that loses one seed must not win with the other one.
     frame.loc[frame.eval("schedule == 'a' and peak == 1 and seed == 1"), "loss"] = np.nan
-    assert best(frame, "loss").loc["a", "peak"] == 2
+    assert best(frame, "loss").loc["a", ["peak", "optimum"]].tolist() == pytest.approx([2, 2**0.2])
 
 
 def test_bad_arguments_are_named():
@@ -119,7 +121,7 @@ def test_bad_arguments_are_named():
         ({"seeds": [1, 1]}, "seeds"),
         ({"schedules": {}}, "schedules"),
         ({"steps": 0}, "steps"),
-        ({"optimizer": RMSprop}, "optimizer must be one of SGD, Adam, AdamW"),
+        ({"optimizer": Adadelta}, "optimizer must be one of SGD, RMSprop, Adam, AdamW"),
         ({"nesterov": True}, "nesterov is not a setting of SGD"),
         ({"momentum": []}, "momentum"),
         ({"chunk": 0}, "chunk"),
