@@ -44,6 +44,8 @@ class Run:
         evaluated_at: updates made before each evaluation, shape (evaluations,).
         evaluations: name → values, shape (evaluations,).
         diverged_at: the update whose loss ended the run (that update was not made), or None.
+        stepped: names of the torch scheduler classes that were stepped, parts of a SequentialLR or
+            ChainedScheduler included; empty when the schedule was a function of t, or none.
     """
 
     loss: np.ndarray
@@ -53,6 +55,7 @@ class Run:
     evaluated_at: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     evaluations: Mapping[str, np.ndarray] = field(default_factory=dict)
     diverged_at: int | None = None
+    stepped: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.loss)
@@ -78,7 +81,12 @@ class Run:
 
     def save(self, path: str | Path) -> None:
         """Write the run to `path` (NumPy's npz, no pickle), whole or not at all."""
-        about = {"format": _FORMAT, "diverged_at": self.diverged_at, "names": [*self.evaluations]}
+        about = {
+            "format": _FORMAT,
+            "diverged_at": self.diverged_at,
+            "stepped": self.stepped,
+            "names": [*self.evaluations],
+        }
         arrays = {f"evaluation_{i}": v for i, v in enumerate(self.evaluations.values())}
         for name in ("loss", "rate", "gradient_norm", "update_norm", "evaluated_at"):
             arrays[name] = getattr(self, name)
@@ -99,8 +107,9 @@ class Run:
             about = json.loads(str(arrays.pop("about")))
             version, names = about["format"], about["names"]
             evaluations = {n: arrays.pop(f"evaluation_{i}") for i, n in enumerate(names)}
+            ends = {"diverged_at": about["diverged_at"], "stepped": tuple(about["stepped"])}
         _refuse_other_format(path, version)
-        return Run(**arrays, evaluations=evaluations, diverged_at=about["diverged_at"])
+        return Run(**arrays, evaluations=evaluations, **ends)
 
 
 @contextmanager
@@ -144,6 +153,7 @@ def train(
     *,
     steps: int,
     loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,
+    metric: str | None = None,
     clip: float | None = None,
     norms: bool = True,
     evaluate: Callable[[nn.Module], Mapping[str, Tensor]] | None = None,
@@ -161,9 +171,12 @@ def train(
         optimizer: on the model's parameters; its rates are the peaks when `schedule` is a function.
         schedule: a function of t that gives the factor of the peak rate (any `lrcourse.schedules`
             value), or a torch scheduler built on this very optimizer; None keeps the rates.
-            `step()` is called once per update, after the optimizer's.
+            `step()` is called once per update, after the optimizer's; that of a ReduceLROnPlateau
+            once per evaluation.
         steps: updates to make in all, ≥ 1.
         loss: (model(x), y) → scalar.
+        metric: which of the values of `evaluate` a ReduceLROnPlateau is stepped with: after every
+            `every` updates.
         clip: largest norm of the whole gradient; None does not clip.
         norms: record gradient and update norms (costs a copy of the parameters per update).
         evaluate: model → name → scalar; called without gradients, in evaluation mode, before the
@@ -181,8 +194,7 @@ def train(
 
     Raises:
         ValueError: an argument is out of range, a scheduler belongs to another optimizer, or the
-            checkpoint does not fit.
-        TypeError: schedule is a ReduceLROnPlateau, which needs a metric that this loop lacks.
+            checkpoint does not fit, or a metric is missing, unknown, or without use.
     """
     for name, number in (("steps", steps), ("every", every)):
         if isinstance(number, bool) or not isinstance(number, int) or number < 1:
@@ -190,6 +202,14 @@ def train(
     if clip is not None and not clip > 0:
         raise ValueError(f"clip must be above 0, got {clip!r}")
     scheduler = _scheduler(schedule, optimizer)
+    plateau = scheduler if isinstance(scheduler, ReduceLROnPlateau) else None
+    if plateau and (metric is None or evaluate is None):
+        raise ValueError(
+            "metric must name a value of evaluate for ReduceLROnPlateau to listen to, "
+            f"got metric={metric!r}" + (" and no evaluate" if evaluate is None else "")
+        )
+    if metric is not None and not plateau:
+        raise ValueError(f"metric is for ReduceLROnPlateau alone, got {metric!r}")
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     rows = np.full((steps, 3 + len(optimizer.param_groups)), np.nan)
     evaluated: list[tuple[int, dict[str, float]]] = []
@@ -202,6 +222,10 @@ def train(
         if evaluate is not None and not (evaluated and evaluated[-1][0] == t):
             values = _evaluate(model, evaluate)
             evaluated.append((t, values))
+            if plateau and metric not in values:
+                raise ValueError(f"metric must be one of {', '.join(values)}, got {metric!r}")
+            if plateau and t > 0 and t % every == 0:
+                plateau.step(values[str(metric)])
             for name, value in values.items():
                 if writer is not None:
                     writer.add_scalar(name, value, t)
@@ -234,7 +258,7 @@ def train(
             if norms:
                 moved = torch._foreach_sub([p.detach() for p in parameters], before)
                 rows[t, 2] = get_total_norm(moved).item()
-            if scheduler is not None:
+            if scheduler is not None and not plateau:
                 scheduler.step()
             if writer is not None:
                 for name, column in (
@@ -263,6 +287,7 @@ def train(
         evaluated_at=np.array([t for t, _ in evaluated], dtype=np.int64),
         evaluations={name: np.array([values[name] for _, values in evaluated]) for name in names},
         diverged_at=diverged_at,
+        stepped=_classes(scheduler) if schedule is scheduler else (),
     )
 
 
@@ -280,10 +305,6 @@ def bar(updates: range, shown: bool) -> Iterable[int]:
 def _scheduler(schedule: Any, optimizer: Optimizer) -> LRScheduler | None:
     if schedule is None:
         return None
-    if isinstance(schedule, ReduceLROnPlateau):
-        raise TypeError(
-            "schedule must be a function of t, not ReduceLROnPlateau: it needs a metric"
-        )
     if isinstance(schedule, LRScheduler):
         if schedule.optimizer is not optimizer:
             raise ValueError("schedule must be built on the optimizer given, not on another one")
@@ -293,6 +314,13 @@ def _scheduler(schedule: Any, optimizer: Optimizer) -> LRScheduler | None:
             f"schedule must be a function of t, a torch scheduler or None, got {schedule!r}"
         )
     return LambdaLR(optimizer, schedule)
+
+
+def _classes(scheduler: LRScheduler | None) -> tuple[str, ...]:
+    if scheduler is None:
+        return ()
+    parts = getattr(scheduler, "_schedulers", ())
+    return (type(scheduler).__name__, *(name for part in parts for name in _classes(part)))
 
 
 def _evaluate(model: nn.Module, evaluate: Callable[..., Mapping[str, Tensor]]) -> dict[str, float]:
@@ -331,7 +359,7 @@ def _settings(state: Mapping[str, Any]) -> dict[str, Any]:
     Loading a state silently replaces all of it, so that a run that was meant to become longer by a
     new T_max would not. A checkpoint with other settings is refused instead.
     """
-    clock = {"last_epoch", "T_cur", "T_i"}
+    clock = {"last_epoch", "T_cur", "T_i", "best", "num_bad_epochs", "cooldown_counter"}
     kept = {k: v for k, v in state.items() if k not in clock and not k.startswith("_")}
     return kept | {"parts": [_settings(part) for part in state.get("_schedulers", [])]}
 

@@ -10,9 +10,9 @@ from torch.optim import SGD, Adam, AdamW
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, ReduceLROnPlateau, SequentialLR
 
 from lrcourse.curvature import Sharpness
-from lrcourse.data import Minibatches, digits, python_source
-from lrcourse.models import MLP
-from lrcourse.schedules import Cosine, Warmup, values
+from lrcourse.data import Minibatches, digits, python_source, python_text
+from lrcourse.models import MLP, NextCharacter
+from lrcourse.schedules import Cosine, Plateau, Warmup, values
 from lrcourse.training import Run, train
 
 data = digits()
@@ -210,8 +210,50 @@ def test_bad_arguments_are_named():
     _, other = fresh(Adam)
     with pytest.raises(ValueError, match="another one"):
         train(model, data.batches(32), optimizer, warmup_cosine(other), steps=2, progress=False)
-    with pytest.raises(TypeError, match="ReduceLROnPlateau"):
-        train(model, data.batches(32), optimizer, ReduceLROnPlateau(optimizer), steps=2)
+    for options, match in (
+        ({"schedule": ReduceLROnPlateau(optimizer)}, "metric must name a value of evaluate"),
+        ({"schedule": ReduceLROnPlateau(optimizer), "metric": "loss"}, "and no evaluate"),
+        (
+            {"schedule": ReduceLROnPlateau(optimizer), "metric": "l", "evaluate": data.score},
+            "metric must be one of train_loss, test_loss, test_accuracy, got 'l'",
+        ),
+        ({"metric": "loss"}, "metric is for ReduceLROnPlateau alone"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            train(model, data.batches(32), optimizer, steps=2, progress=False, **options)
+
+
+def test_a_plateau_hears_every_evaluation(tmp_path):
+    """Through a resume too: what it has heard so far is part of the run's state."""
+
+    def listen(steps, **options):
+        model, optimizer = fresh()
+        plateau = ReduceLROnPlateau(optimizer, factor=0.5, patience=1, threshold=0.2)
+        return train(
+            model, data.batches(32), optimizer, plateau, metric="train_loss", steps=steps,
+            evaluate=data.score, every=8, progress=False, **options,
+        )  # fmt: skip
+
+    run = listen(100)
+    heard = Plateau(factor=0.5, patience=1, threshold=0.2)
+    factors = [1.0] + [heard.update(loss) for loss in run.evaluations["train_loss"][1:]]
+    assert len(set(factors)) > 2
+    np.testing.assert_allclose(run.rate[:, 0], 0.2 * np.repeat(factors, 8)[:100])
+    assert run.stepped == ("ReduceLROnPlateau",)
+    listen(60, checkpoint=tmp_path / "at60.pt")  # 60: between two evaluations
+    resumed = listen(100, resume=tmp_path / "at60.pt")
+    for name in ("loss", "rate", "update_norm"):
+        np.testing.assert_array_equal(getattr(resumed, name), getattr(run, name))
+    run.save(tmp_path / "run.npz")
+    assert Run.load(tmp_path / "run.npz").stepped == run.stepped
+
+
+def test_a_run_names_the_torch_schedulers_that_it_stepped():
+    model, optimizer = fresh()
+    scheduler = warmup_cosine(optimizer)
+    run = train(model, data.batches(32), optimizer, scheduler, steps=2, progress=False)
+    assert run.stepped == ("SequentialLR", "LinearLR", "CosineAnnealingLR")
+    assert go(Cosine(STEPS))[0].stepped == go()[0].stepped == ()
 
 
 def test_minibatches_are_fixed_by_seed_and_cover_each_epoch_once():
@@ -241,6 +283,22 @@ def test_data_and_models():
     assert torch.equal(a[0].weight, b[0].weight) and not torch.equal(a[0].weight, c[0].weight)
     with pytest.raises(ValueError, match="sizes"):
         MLP((4,))
+
+
+def test_a_language_model_learns_what_follows():
+    text = python_text(limit=100_000, tests=200)
+    assert len(text.y) + len(text.x_test) < 100_000  # no test window overlaps the training text
+    model = NextCharacter(seed=0)
+    before = text.score(model)["test_loss"].item()
+    assert before == pytest.approx(np.log(text.vocabulary), abs=0.2)  # it knows nothing yet
+    optimizer = AdamW(model.parameters(), lr=3e-3)
+    train(model, text.batches(32), optimizer, steps=200, progress=False)
+    assert text.score(model)["test_loss"].item() < 3.3
+    for options, match in (({"context": 0}, "context"), ({"tests": 10**6}, "tests must be 1 …")):
+        with pytest.raises(ValueError, match=match):
+            python_text(limit=100_000, **options)
+    with pytest.raises(ValueError, match="hidden must be at least 1"):
+        NextCharacter(hidden=0)
 
 
 def test_sharpness_is_the_largest_eigenvalue_of_the_hessian():
