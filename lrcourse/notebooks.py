@@ -3,7 +3,8 @@
     source/NN_slug.md  →  cells  →  run by papermill  →  cleaned  →  NN_slug.ipynb
 
 `build` makes notebooks, `verify` runs the stored ones with another seed, `compare` runs them once
-more and compares every output with the stored one. Commands:
+more and compares every output with the stored one. Several chapters run side by side, each in a
+process of its own. Commands:
 
     python -m lrcourse.notebooks build [NN ...]
     python -m lrcourse.notebooks verify [NN ...] --seed 1
@@ -24,6 +25,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -45,6 +47,7 @@ __all__ = [
     "execute",
     "parameters",
     "read_source",
+    "side_by_side",
     "verdicts",
     "verify",
 ]
@@ -52,6 +55,7 @@ __all__ = [
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
 FRONT = ROOT / "docs" / "front.png"  # the README's picture
+AT_ONCE = 4  # chapters that run side by side, at most: each takes up to a gigabyte of memory
 CELL_SECONDS = 180  # longest a cell may take, here and under nbval, on the slowest machine
 RIGHT, WRONG = "✔", "✘"  # how the lines of claim() and check() begin
 LANGUAGE = {  # what JupyterLab needs to know; the version would differ from machine to machine
@@ -338,13 +342,43 @@ def verify(path: Path, seed: int) -> None:
         raise ChapterError(f"{path.stem}: " + "; ".join(wrong))
 
 
-def compare(paths: Sequence[Path]) -> int:
-    """Run stored notebooks with nbval, each output against the stored one; pytest's exit status."""
+def compare(path: Path) -> None:
+    """Run a stored notebook with nbval, each output against the stored one.
+
+    Raises:
+        ChapterError: an output differs, a cell failed, or there was nothing to compare.
+    """
     prepare()
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--nbval"]
-    command += ["--nbval-current-env", f"--nbval-cell-timeout={CELL_SECONDS}"]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-o", "addopts=", "-q"]
+    command += ["--nbval", "--nbval-current-env", f"--nbval-cell-timeout={CELL_SECONDS}"]
     command += ["--nbval-sanitize-with", str(ROOT / "tests" / "nbval_sanitize.cfg")]
-    return subprocess.run([*command, *map(str, paths)], cwd=ROOT).returncode
+    if subprocess.run([*command, str(path)], cwd=ROOT).returncode != 0:
+        raise ChapterError(f"{path.stem}: it does not give its stored outputs again, see above")
+
+
+def side_by_side(command: str, numbers: Sequence[str], options: Sequence[str]) -> int:
+    """Run `command` for each chapter in a process of its own, as many at once as there are cores.
+
+    What a process says is shown when it ends. Each gets its share of the cores: two that both want
+    all of them would slow each other down several times.
+
+    Returns:
+        1 when any failed, else 0.
+    """
+    cores = os.cpu_count() or 1
+    workers = min(cores, len(numbers), AT_ONCE)
+    env = {**os.environ, "OMP_NUM_THREADS": str(cores // workers)}
+
+    def one(number: str) -> int:
+        line = [sys.executable, "-m", "lrcourse.notebooks", command, number, *options]
+        done = subprocess.run(
+            line, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8"
+        )
+        print(done.stdout, end="", flush=True)
+        return done.returncode
+
+    with ThreadPoolExecutor(workers) as pool:
+        return int(any([*pool.map(one, numbers)]))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -364,23 +398,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.exit(str(error))
     if not sources:  # pytest without a file to run would run everything else
         sys.exit("There is no chapter in notebooks/source.")
-    if wanted.command == "compare":
-        return compare([notebook_of(source) for source in sources])
-    failed = 0
-    for source in sources:
-        start = time.monotonic()
-        try:
-            if wanted.command == "build":
-                done = "written" if build(source) else "unchanged"
-            else:
-                verify(notebook_of(source), wanted.seed)
-                done = f"holds for seed {wanted.seed}"
-        except (ChapterError, OSError) as error:
-            failed += 1
-            print(f"{WRONG} {error}", file=sys.stderr, flush=True)
+    if len(sources) > 1:
+        numbers = [source.stem.partition("_")[0] for source in sources]
+        return side_by_side(wanted.command, numbers, ["--seed", str(wanted.seed)])
+    (source,) = sources
+    start = time.monotonic()
+    try:
+        if wanted.command == "build":
+            done = "written" if build(source) else "unchanged"
+        elif wanted.command == "verify":
+            verify(notebook_of(source), wanted.seed)
+            done = f"holds for seed {wanted.seed}"
         else:
-            print(f"{RIGHT} {source.stem}: {done}, {time.monotonic() - start:.0f} s", flush=True)
-    return 1 if failed else 0
+            compare(notebook_of(source))
+            done = "gives its stored outputs again"
+    except (ChapterError, OSError) as error:
+        print(f"{WRONG} {error}", file=sys.stderr, flush=True)
+        return 1
+    print(f"{RIGHT} {source.stem}: {done}, {time.monotonic() - start:.0f} s", flush=True)
+    return 0
 
 
 if __name__ == "__main__":

@@ -650,10 +650,17 @@ def test_comparison_masks_measured_figures_only(tmp_path: Path, capfd):
     other = path.with_name("91_other.ipynb")
     path.write_text(stored.replace("seed = 0]", "seed = 9]"), encoding="utf-8")
     other.write_text(stored.replace("✔ It runs", "✔ It walks"), encoding="utf-8")
-    assert notebooks.compare([path, other]) == 1
+    notebooks.compare(path)
+    with pytest.raises(notebooks.ChapterError, match="91_other: it does not give its stored"):
+        notebooks.compare(other)
+    assert "It walks" in capfd.readouterr().out
+
+
+def test_several_chapters_run_side_by_side_and_one_failure_is_told(capfd):
+    assert notebooks.side_by_side("verify", ["00", "97"], ["--seed", "3"]) == 1
     said = capfd.readouterr().out
-    assert re.search(r"1 failed, 21 passed", said)
-    assert "It walks" in said
+    assert "00_start_here: holds for seed 3" in said
+    assert "0 chapters are called '97'" in said
 
 
 def test_the_readme_shows_a_figure_of_the_course():
