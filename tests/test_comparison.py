@@ -1,0 +1,89 @@
+"""Each schedule is tuned on some seeds and compared on others."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from lrcourse.comparison import compare
+from lrcourse.schedules import Constant, Linear
+from lrcourse.sweeps import final, sweep
+
+
+class Point(nn.Module):
+    """One weight; where it starts depends on the seed."""
+
+    def __init__(self, seed):
+        super().__init__()
+        self.at = nn.Parameter(torch.tensor([1.0 + seed % 500 / 10], dtype=torch.float64))
+
+    def forward(self, x):
+        return self.at * x
+
+
+def batches(seed):
+    x = torch.ones(1, dtype=torch.float64)
+    return lambda t: (x, 0 * x)
+
+
+def loss(out, y):
+    return ((out - y) ** 2).sum() / 2
+
+
+def score(model):
+    x = torch.ones(1, dtype=torch.float64)
+    return {"gap": model(x).square().sum() + 1.0}
+
+
+def go(**options):
+    options = {
+        "peaks": [0.3, 0.6, 1.2, 1.8], "steps": 2, "evaluate": score, "value": "gap",
+        "loss": loss, "progress": False,
+    } | options  # fmt: skip
+    return compare(Point, batches, {"whole": Constant(), "half": Constant(0.5)}, **options)
+
+
+def test_each_schedule_gets_its_own_peak_and_fresh_seeds():
+    # A rate of 1 reaches the minimum of this parabola at once: a factor of a half needs twice that.
+    result = go(peaks=[0.5, 1.0, 2.0, 4.0], seed=2, pairs=4)
+    assert result.best["peak"].to_dict() == {"whole": 1.0, "half": 2.0}
+    assert list(result.grid["seed"].unique()) == [2000, 2001, 2002]
+    assert list(result.ends.index) == [2500, 2501, 2502, 2503]
+    assert list(result.ends) == ["whole", "half"]
+    optimum = result.best["optimum"]
+    assert optimum["half"] == pytest.approx(2 * optimum["whole"])
+    again = final(
+        sweep(
+            Point, batches, peaks=[optimum["whole"]], seeds=result.ends.index, steps=2,
+            evaluate=score, loss=loss, progress=False,
+        )
+    )  # fmt: skip
+    np.testing.assert_allclose(result.ends["whole"], again["gap"])
+    assert result.difference("half", "whole").mean == pytest.approx(0, abs=1e-9)
+    ends = result.ends.assign(half=1.02 * result.ends["whole"])
+    difference = type(result)(result.grid, result.best, ends).difference("half", "whole")
+    assert (difference.mean, difference.n) == (pytest.approx(2), 4)
+
+
+def test_refuses_what_would_not_be_a_comparison():
+    with pytest.raises(ValueError, match="edge of the grid"):
+        go(peaks=[0.1, 0.2, 0.3])
+    for options, match in (
+        ({"pairs": 1}, "pairs"),
+        ({"tuning": 0}, "tuning"),
+        ({"seed": -1}, "seed"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            go(**options)
+    with pytest.raises(ValueError, match="no schedule is called 'cosine'; whole, half are"):
+        go(peaks=[0.5, 1.0, 2.0, 4.0]).difference("cosine", "whole")
+
+
+def test_the_same_schedule_twice_makes_no_difference():
+    """The negative control of every comparison."""
+    twice = {"a": Linear(1, 0, 3), "b": Linear(1, 0, 3)}
+    result = compare(
+        Point, batches, twice, peaks=[0.5, 1.0, 2.0, 4.0], steps=3, evaluate=score, value="gap",
+        loss=loss, progress=False,
+    )  # fmt: skip
+    assert (result.ends["a"] == result.ends["b"]).all()
