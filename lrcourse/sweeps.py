@@ -17,6 +17,7 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from joblib import Parallel, delayed
+from schedulefree import AdamWScheduleFree  # type: ignore[import-untyped]
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
@@ -31,6 +32,7 @@ _SETTINGS: dict[type[Optimizer], dict[str, Any]] = {
     RMSprop: {"alpha": 0.99, "eps": 1e-8},
     Adam: {"betas": (0.9, 0.999), "eps": 1e-8},
     AdamW: {"betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.01},
+    AdamWScheduleFree: {"betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0},
 }
 
 # Weights that are stacked at once, unless `chunk` says otherwise: with their gradients and averages
@@ -53,6 +55,7 @@ def sweep(
     loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,
     evaluate: Callable[[Callable[[Tensor], Tensor]], Mapping[str, Tensor]] | None = None,
     every: int | None = None,
+    average: float = 0.0,
     chunk: int | None = None,
     progress: bool = True,
     **settings: Any,
@@ -66,10 +69,13 @@ def sweep(
         seeds: seeds, handed to `model` and `batches`.
         steps: updates in each run.
         schedules: name → factor of the peak rate at t; without, a constant rate.
-        optimizer: torch.optim.SGD, RMSprop, Adam or AdamW.
+        optimizer: torch.optim.SGD, RMSprop, Adam or AdamW, or schedulefree.AdamWScheduleFree (which
+            is evaluated at its average, as in its evaluation mode).
         loss: (output, y) → scalar.
         evaluate: model → name → scalar, as for `training.train`; every `every` updates.
         every: updates between two rows of a run; without, a twentieth of `steps`.
+        average: a share of the run, 0 … 1: the mean of the weights that the updates of this last
+            share leave is evaluated too, in columns named `averaged_…`, missing before it begins.
         chunk: runs trained at once; without, as many as a processor's cache holds. Chunks go
             through joblib, so under `joblib.parallel_config` they run on any backend it knows.
         progress: show a progress bar for each chunk.
@@ -104,12 +110,15 @@ def sweep(
     for name, number in (("steps", steps), ("every", every), ("chunk", chunk)):
         if isinstance(number, bool) or not isinstance(number, int) or number < 1:
             raise ValueError(f"{name} must be a whole number of at least 1, got {number!r}")
+    if not 0 <= average <= 1:
+        raise ValueError(f"average must be 0 … 1, got {average!r}")
+    first = steps - round(average * steps)
 
     runs = [
         _One(schedule, float(peak), seed, dict(zip(axes, values, strict=True)))
         for schedule, values, peak, seed in product(named, product(*axes.values()), peaks, seeds)
     ]
-    job = _Job(model, batches, named, steps, optimizer, loss, evaluate, every, progress)
+    job = _Job(model, batches, named, steps, optimizer, loss, evaluate, every, first, progress)
     parts = (runs[i : i + chunk] for i in range(0, len(runs), chunk))
     frames = Parallel()(delayed(job)(part) for part in parts)
     frame = pd.concat(frames, ignore_index=True)
@@ -207,6 +216,7 @@ class _Job:
     loss: Callable[[Tensor, Tensor], Tensor]
     evaluate: Callable[[Callable[[Tensor], Tensor]], Mapping[str, Tensor]] | None
     every: int
+    first: int
     progress: bool
 
     def __call__(self, runs: list[_One]) -> pd.DataFrame:
@@ -243,8 +253,10 @@ class _Job:
                 update.keep(keep, stack.weights)
             if len(alive):
                 update(rates[alive, t], t)
+                if t >= self.first:
+                    stack.average(update.answers())
             if (t + 1) % self.every == 0 or t + 1 == self.steps or not len(alive):
-                rows.append(self._rows(runs, alive, stack, losses, rates, t + 1))
+                rows.append(self._rows(runs, alive, stack, update, losses, rates, t + 1))
             if not len(alive):
                 break
         frame = pd.concat(rows)
@@ -256,6 +268,7 @@ class _Job:
         runs: list[_One],
         alive: np.ndarray,
         stack: "_Stack",
+        update: "_Update",
         losses: np.ndarray,
         rates: np.ndarray,
         made: int,
@@ -275,9 +288,12 @@ class _Job:
             }
         )
         if self.evaluate is not None:
-            for name, values in stack.evaluate(self.evaluate).items():
+            for name, values in stack.evaluate(self.evaluate, update.answers()).items():
                 frame[name] = np.nan
                 frame.loc[alive, name] = values
+            for name, values in stack.evaluate(self.evaluate, stack.mean).items():
+                frame[f"averaged_{name}"] = np.nan
+                frame.loc[alive, f"averaged_{name}"] = values
         return frame
 
 
@@ -305,6 +321,8 @@ class _Stack:
             return loss(functional_call(base, (weights, buffers), (x,)), y)
 
         self._losses = vmap(one)
+        self.mean: dict[str, Tensor] = {}
+        self.averaged = 0
 
     def losses_and_gradients(self, x: Tensor, y: Tensor) -> np.ndarray:
         """Losses of shape (runs,); leaves each weight's gradient in its `.grad`."""
@@ -317,8 +335,18 @@ class _Stack:
         losses.sum().backward()
         return losses.detach().double().cpu().numpy()
 
-    def evaluate(self, evaluate: Callable[..., Mapping[str, Tensor]]) -> dict[str, np.ndarray]:
-        if not len(next(iter(self.weights.values()))):
+    def average(self, weights: dict[str, Tensor]) -> None:
+        """Take `weights` into `mean`, the plain mean of all that were taken in."""
+        self.averaged += 1
+        if self.averaged == 1:
+            self.mean = {name: weight.detach().clone() for name, weight in weights.items()}
+        for name, mean in self.mean.items():
+            mean.lerp_(weights[name].detach(), 1 / self.averaged)
+
+    def evaluate(
+        self, evaluate: Callable[..., Mapping[str, Tensor]], weights: dict[str, Tensor]
+    ) -> dict[str, np.ndarray]:
+        if not weights or not len(next(iter(weights.values()))):
             return {}
 
         def one(weights: Any, buffers: Any) -> dict[str, Tensor]:
@@ -326,7 +354,7 @@ class _Stack:
 
         self.base.eval()
         with torch.no_grad():
-            values = vmap(one, chunk_size=64)(self.weights, self.buffers)
+            values = vmap(one, chunk_size=64)(weights, self.buffers)
         self.base.train()
         return {name: value.double().cpu().numpy() for name, value in values.items()}
 
@@ -336,6 +364,7 @@ class _Stack:
             kept.grad = None if weight.grad is None else weight.grad[rows]
             self.weights[name] = kept
         self.buffers = {name: buffer[rows] for name, buffer in self.buffers.items()}
+        self.mean = {name: mean[rows] for name, mean in self.mean.items()}
 
 
 class _Update:
@@ -372,6 +401,10 @@ class _Update:
 
     def step(self, name: str, w: Tensor, g: Tensor, rates: np.ndarray, t: int) -> None:
         raise NotImplementedError
+
+    def answers(self) -> dict[str, Tensor]:
+        """The weights to evaluate, where they are not those that gradients are taken at."""
+        return self.weights
 
     @staticmethod
     def column(values: np.ndarray, like: Tensor) -> Tensor:
@@ -417,9 +450,55 @@ class _AdamW(_Update):
         w.addcdiv_(mean * size, (square.sqrt() / root).add_(self.column(s["eps"], w)))
 
 
+class _ScheduleFree(_Update):
+    """Gradients at y, the weights; a walk z; the walk's average x, which is the answer."""
+
+    buffers = 3
+
+    def __init__(self, weights: dict[str, Tensor], *others: Any):
+        super().__init__(weights, *others)
+        self.z, self.x, _ = self.state
+        for name, weight in weights.items():
+            self.z[name].copy_(weight)
+            self.x[name].copy_(weight)
+        runs = len(self.settings["eps"])
+        self.settings |= {
+            "largest": np.zeros(runs),
+            "total": np.zeros(runs),
+            "share": np.zeros(runs),
+        }
+
+    def keep(self, rows: Tensor, weights: dict[str, Tensor]) -> None:
+        super().keep(rows, weights)
+        self.z, self.x, _ = self.state
+
+    def __call__(self, rates: np.ndarray, t: int) -> None:
+        s = self.settings
+        s["largest"] = np.maximum(s["largest"], rates)
+        s["total"] = s["total"] + s["largest"] ** 2
+        s["share"] = s["largest"] ** 2 / np.where(s["total"] > 0, s["total"], 1)
+        super().__call__(rates, t)
+
+    def step(self, name: str, w: Tensor, g: Tensor, rates: np.ndarray, t: int) -> None:
+        s, (z, x, square) = self.settings, (state[name] for state in self.state)
+        beta1, beta2 = s["betas"].T
+        square.mul_(self.column(beta2, w)).addcmul_(g * g, self.column(1 - beta2, w))
+        root = self.column(np.sqrt(1 - beta2 ** (t + 1)), w)
+        change = g / square.sqrt().div_(root).add_(self.column(s["eps"], w))
+        if s["weight_decay"].any():
+            change.addcmul_(w, self.column(s["weight_decay"], w))
+        z.addcmul_(change, self.column(-rates, w))
+        x.lerp_(z, self.column(s["share"], w))
+        torch.lerp(z, x, self.column(beta1, w), out=w)
+
+    def answers(self) -> dict[str, Tensor]:
+        return self.x
+
+
 _UPDATES: dict[type[Optimizer], type[_Update]] = {
     SGD: _SGD,
     RMSprop: _RMSprop,
     Adam: _AdamW,
     AdamW: _AdamW,
+    AdamWScheduleFree: _ScheduleFree,
 }

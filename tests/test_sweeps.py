@@ -5,8 +5,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from schedulefree import AdamWScheduleFree
 from torch import nn
 from torch.optim import SGD, Adadelta, Adam, AdamW, RMSprop
+from torch.optim.swa_utils import AveragedModel
 
 from lrcourse.data import digits
 from lrcourse.evidence import paired
@@ -70,6 +72,50 @@ def test_equals_each_run_alone(optimizer, settings):
         for name, values in alone.evaluations.items():
             assert row[name] == pytest.approx(values[-1], rel=1e-9)
     assert lost >= 4
+
+
+@pytest.mark.parametrize("settings", [{}, {"betas": (0.5, 0.99), "weight_decay": 0.3}])
+def test_schedule_free_equals_the_package(settings):
+    frame = run(
+        peaks=[0.01, 0.1, 1e30], schedules=schedules, optimizer=AdamWScheduleFree, chunk=5,
+        evaluate=data.score, **{name: [value] for name, value in settings.items()},
+    )  # fmt: skip
+    assert frame["diverged_at"].notna().any()
+    for row in final(frame[frame["diverged_at"].isna()]).to_dict("records"):
+        net = model(row["seed"])
+        opt = AdamWScheduleFree(net.parameters(), lr=row["peak"], **settings)
+        opt.train()
+        alone = train(
+            net, batches(row["seed"]), opt, schedules[row["schedule"]], steps=STEPS, progress=False
+        )
+        assert row["loss"] == pytest.approx(alone.loss[-1], rel=1e-9)
+        opt.eval()
+        for name, value in data.score(net).items():
+            assert row[name] == pytest.approx(value.item(), rel=1e-9)
+
+
+def test_average_equals_an_averaged_model():
+    frame = run(peaks=[0.01, 0.1, 1e9], optimizer=Adam, average=0.25, evaluate=data.score, every=9)
+    assert frame.groupby("step")["averaged_test_loss"].count().to_dict() == {9: 0, 18: 0, 24: 4}
+
+    def averaged(seed, peak):
+        net, made = model(seed), []
+        mean, opt = AveragedModel(net), Adam(net.parameters(), lr=peak)
+
+        def after_step(*_):
+            made.append(1)
+            if len(made) > 18:
+                mean.update_parameters(net)
+
+        opt.register_step_post_hook(after_step)
+        train(net, batches(seed), opt, steps=STEPS, progress=False)
+        return mean
+
+    for row in final(frame[frame["diverged_at"].isna()]).to_dict("records"):
+        for name, value in data.score(averaged(row["seed"], row["peak"])).items():
+            assert row[f"averaged_{name}"] == pytest.approx(value.item(), rel=1e-9)
+    with pytest.raises(ValueError, match=r"average must be 0 … 1, got 1\.5"):
+        run(average=1.5)
 
 
 def test_rows_are_tidy_and_chunks_do_not_matter():
