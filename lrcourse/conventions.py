@@ -1,7 +1,7 @@
 """Where `lrcourse.schedules` and the libraries mean the same, and where they do not.
 
-"Warm up for W updates, then a cosine over N" is one sentence and, in four libraries, four
-different lists of rates. This is the one place where that is written down, as things that run:
+"Warm up for W updates, then a cosine over N" is one sentence and, in three libraries and a script,
+four different lists of rates. This is the one place where that is written down, as things that run:
 
 - `WARMUP_THEN_COSINE` holds that one request as each library takes it; `habits` reads it off;
 - `PHRASES` says how to write a library's schedule with ours, and `NOT_WRITTEN` what has no
@@ -225,7 +225,8 @@ WARMUP_THEN_COSINE: Mapping[str, Callable[[int, int, int], FloatArray]] = {
 """Library → the factors of `steps` updates for "warm up for `warmup`, then a cosine over `length`".
 
 Each is told the two numbers under the names that the library has for them, and else left at its
-defaults: torch joins LinearLR and CosineAnnealingLR in a SequentialLR.
+defaults: torch joins LinearLR and CosineAnnealingLR in a SequentialLR. Keras has no default for the
+rate that its warmup starts from, and is told 0.
 """
 
 
@@ -437,7 +438,7 @@ DIFFERENCES: tuple[Difference, ...] = (
     ),
     Difference(
         "torch OneCycleLR",
-        "goes on past its end, below 0",
+        "with a linear way down, goes below 0 past its end",
         {"total_steps": 10, "anneal_strategy": "linear"},
         10,
         lambda **case: OneCycle(**case),

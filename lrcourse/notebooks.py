@@ -56,7 +56,7 @@ ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
 FRONT = ROOT / "docs" / "front.png"  # the README's picture
 AT_ONCE = 4  # chapters that run side by side, at most: each takes up to a gigabyte of memory
-CELL_SECONDS = 180  # longest a cell may take, here and under nbval, on the slowest machine
+CELL_SECONDS = 300  # longest a cell may take, here and under nbval, on the slowest machine
 RIGHT, WRONG = "✔", "✘"  # how the lines of claim() and check() begin
 LANGUAGE = {  # what JupyterLab needs to know; the version would differ from machine to machine
     "codemirror_mode": {"name": "ipython", "version": 3},

@@ -8,11 +8,22 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from torch.nn.functional import cross_entropy
+from torch.optim.lr_scheduler import (
+    CosineAnnealingLR,
+    LinearLR,
+    MultiStepLR,
+    OneCycleLR,
+    ReduceLROnPlateau,
+    SequentialLR,
+    StepLR,
+)
 
 from lrcourse import exercises, machine, plots
 from lrcourse.evidence import ClaimError, claim, measured, myth, paired
 from lrcourse.exercises import engine
 from lrcourse.landscapes import Quadratic
+from lrcourse.schedules import Cosine, Linear
 from lrcourse.training import Run
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
@@ -92,6 +103,40 @@ def test_wrong_answers_of_any_kind_are_rejected_in_words(name, answer, capsys):
     assert out.startswith(f"✘ {name}: not yet.") and len(out) > len(name) + 15
 
 
+def warm_cosine(optimizer, rise, milestone, fall):
+    """A warmup from a tenth and a cosine, each number at will: the seams of chapter 09."""
+    parts = [LinearLR(optimizer, 0.1, total_iters=rise), CosineAnnealingLR(optimizer, fall)]
+    return SequentialLR(optimizer, parts, [milestone])
+
+
+def longer_cosine(saved, make_optimizer, total, T_max):
+    """A resumed cosine whose T_max is set again after loading, or not at all (None)."""
+    optimizer = make_optimizer()
+    scheduler = CosineAnnealingLR(optimizer, total)
+    optimizer.load_state_dict(saved["optimizer"])
+    scheduler.load_state_dict(saved["scheduler"])
+    scheduler.T_max = T_max or scheduler.T_max
+    return optimizer, scheduler
+
+
+def train_listening(
+    model, optimizer, batches, validate, epochs, mode="min", per_batch=False, heed=True, patience=2
+):
+    """Chapter 08's loop that listens, with the faults asked for."""
+    scheduler = ReduceLROnPlateau(optimizer, mode=mode, factor=0.5, patience=patience)
+    rates = []
+    for t in range(epochs * batches.per_epoch):
+        x, y = batches(t)
+        loss = cross_entropy(model(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        rates.append(optimizer.param_groups[0]["lr"])
+        if per_batch or (t + 1) % batches.per_epoch == 0:
+            scheduler.step(validate(model) if heed else loss.item())
+    return rates
+
+
 # Answers that a learner is likely to give and that are wrong, with a word the hint must hold.
 LIKELY = {
     "00 best": [(30, "row"), (0.003, "row")],
@@ -116,9 +161,125 @@ LIKELY = {
     "03 factor": [(lambda t: t / 20, "At t = 0"), (lambda t: "one", "could not convert")],
     "03 repair": [(lambda *a: [], "0 updates")],
     "03 resume": [(lambda saved, model, o, s: None, "two things")],
+    "04 ticks": [(40, "Does the run"), (31, "At which update")],
+    "04 milestones": [
+        ([10, 20, 50], "lengths"),
+        ([10, 30, 80], "does the loop count"),
+        ([250, 500, 1250], "second cut"),
+        ([250.0, 750.5, 2000.0], "Update 750"),
+        (250, "A list"),
+    ],
+    "04 wait": [(np.log(10) / 60, "the square"), (0.5, "60 updates")],
+    "04 stairs": [
+        (lambda rates, lengths: rates, "function of t"),
+        (lambda rates, lengths: lambda t: rates[0], "a factor"),
+        (lambda rates, lengths: lambda t: 1.0, "update 50"),
+    ],
+    "04 repair": [
+        (lambda o, e, n: MultiStepLR(o, [e / 2 + 0.1, 3 * e / 4 + 0.1]), "whole number"),
+        (lambda o, e, n: MultiStepLR(o, [e // 2, 3 * e // 4]), "does the loop count"),
+        (lambda o, e, n: MultiStepLR(o, [e * n // 2, *[3 * e * n // 4] * 2]), "given twice"),
+        (lambda o, e, n: MultiStepLR(o, [e * n // 2, 7 * e * n // 8]), "come at updates"),
+        (lambda o, e, n: StepLR(o, e * n // 2), "only once"),
+    ],
+    "05 gamma": [(0.94, "leaves"), (0.94 ** (1 / 500), "leaves 0.884"), (1.2, "between 0 and 1")],
+    "05 reach": [(20, "never arrives"), (5, "rate × slope"), (150, "ten"), ("far", "number")],
+    "05 factor": [
+        (lambda t: (1 - t / 80) ** 3, "At t = 80"),
+        (lambda t: 0.05 + 0.95 * (1 - t / 80) ** 3, "At t = 81"),
+    ],
+    "05 repair": [
+        (lambda o, e, n: LinearLR(o, 0.1, total_iters=e * n), "rises"),
+        (lambda o, e, n: LinearLR(o, 1.0, 0.1, e), "no longer changes"),
+        (lambda o, e, n: LinearLR(o, 1.0, 0.0, e * n), "is left"),
+        (lambda o, e, n: LinearLR(o, 0.9, 0.1, e * n), "first update"),
+        (lambda o, e, n: None, "a scheduler"),
+    ],
+    "06 left": [(0.0955, "share of the peak"), (8e-5, "straight line"), (3.8e-4, "factor of ten")],
+    "06 bottom": [(310, "not the last one"), (1000, "Add up"), (1270, "Add up")],
+    "06 land": [
+        (Cosine(3000), "the old cosine"),
+        (Cosine(4000), "At t = 2525"),
+        (Cosine(4000).take(2500) >> Linear(1, 0, 500), "jumps back"),
+    ],
+    "06 repair": [
+        (lambda o, e, n, w: warm_cosine(o, w, e, e), "in which unit"),
+        (lambda o, e, n, w: warm_cosine(o, w, w, e), "climbs again"),
+        (lambda o, e, n, w: warm_cosine(o, w, w, e * n - w), "which eta_min"),
+    ],
+    "06 extend": [
+        (lambda saved, make, total: longer_cosine(saved, make, total, None), "then climbs"),
+        (lambda saved, make, total: longer_cosine(saved, make, total, 2 * total), "still"),
+        (lambda saved, make, total: make(), "two things"),
+    ],
+    "09 slope": [(0.8, "over how many"), (-0.8 / 60, "without a sign"), (0.8 / 90, "How much")],
+    "09 lengths": [
+        ((10_000, 10_000), "keras"),
+        ((9_500, 9_500), "transformers"),
+        (9_500, "Two numbers"),
+    ],
+    "09 line": [
+        (lambda t: min(1, t / 50), "in the rise"),
+        (lambda t: min(1, 0.1 + 0.9 * t / 50), "in the cosine"),
+    ],
+    "09 repair": [
+        (lambda o, w, n: warm_cosine(o, 5, n - w, n), "the rise is wrong"),
+        (lambda o, w, n: warm_cosine(o, w, n - w, n - w), "stays at the peak"),
+        (lambda o, w, n: warm_cosine(o, w, w, n), "it ends at"),
+        (lambda o, w, n: warm_cosine(o, w + 3, w, n - w), "the rise is wrong"),
+    ],
+    "09 thaw": [
+        (lambda n: [lambda t: min(1, t / 20)] * n, "Of 3 parts, number 0"),
+        (lambda n: [], "a list of 1"),
+    ],
+    "10 first": [(0.001, "Adam's"), (0.005, "SGD's"), (0.01, "alpha = 0.99")],
+    "10 window": [(0.0003 * 0.1, "upside down"), (3333, "ten"), (10, "forget")],
+    "10 mean": [(lambda t: 1 - t / 1000, "In how many"), (lambda t: t < 700, "At t = 700")],
+    "10 adam": [
+        (lambda w, g, seen, t, rate: w - 3 * rate * g / abs(g), "common weight"),
+        (lambda w, g, seen, t, rate: None, "new weights"),
+    ],
+    "10 modes": [(lambda *a: [1, 2], "three scores"), (lambda *a: [1, 2, 3], "30 updates")],
+    "08 first cut": [(4, "second bad epoch"), (8, "By how much"), (6, "row by row")],
+    "08 clock": [(5000, "still borne"), (5500, "first value"), (12, "How many evaluations")],
+    "08 likelihood": [
+        ({}, "stands at -2 is never cut"),
+        ({"mode": "max", "patience": 3}, "stands at -2 is never cut"),
+        ({"threshold_mode": "abs", "patience": 3}, "slowly falls is never cut"),
+        ({"mode": "max", "threshold_mode": "abs"}, "at value 12"),
+    ],
+    "08 race": [(12, "same value"), (11, "just before"), (10, "cooldown")],
+    "08 repair": [
+        (lambda model, optimizer, batches, validate, epochs: [], "0 updates"),
+        (lambda *a: train_listening(*a, per_batch=True), "within an epoch"),
+        (lambda *a: train_listening(*a, mode="max"), "was falling"),
+        (lambda *a: train_listening(*a, heed=False), "never hears"),
+        (lambda *a: train_listening(*a, patience=3), "wrong epochs"),
+    ],
     "02 ramp": [
         (lambda low, high, n: (high - low) / n, "gets to"),
         (lambda low, high, n: (high / low) / n, "gets to"),
+    ],
+    "07 peak": [(150, "number 0"), (3, "epochs"), (300, "What share")],
+    "07 height": [
+        (0.017 / 4, "not the rate"),
+        (0.004, "stands on the base"),
+        (0.009, "Which cycle"),
+        (0.017, "first cycle"),
+        (0.003, "whole height"),
+    ],
+    "07 scale": [
+        (lambda cycle: 1 / (cycle + 1), "cycle 1 has the height 0.5"),
+        (lambda cycle: 0.5 ** (cycle - 1), "cycle 3"),
+        (lambda cycle: 1 / (cycle - 1), "ZeroDivisionError"),
+    ],
+    "07 repair": [
+        (lambda o, loader, k, n, peak: OneCycleLR(o, 0.01, total_steps=n), "dies before its end"),
+        (lambda o, loader, k, n, peak: OneCycleLR(o, peak, total_steps=n * len(loader)), "longer"),
+        (lambda o, loader, k, n, peak: OneCycleLR(o, peak, total_steps=n * 4), "dies before"),
+        (lambda o, loader, k, n, peak: OneCycleLR(o, 0.01, total_steps=n * 5), "highest rate"),
+        (lambda o, loader, k, n, peak: OneCycleLR(o, peak, total_steps=n * 5), "momentum was"),
+        (lambda *a: StepLR(a[0], 3), "return a OneCycleLR"),
     ],
 }
 

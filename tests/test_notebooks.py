@@ -18,7 +18,10 @@ from urllib.parse import unquote
 
 import nbformat
 import pytest
+import torch
 from nbformat import NotebookNode
+from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.swa_utils import SWALR
 
 from lrcourse import exercises, notebooks
 
@@ -31,6 +34,13 @@ COMPARED: dict[str, int] = {
     "01_gradient_descent": 42,
     "02_too_large_too_small": 35,
     "03_schedules_in_pytorch": 55,
+    "04_steps": 54,
+    "05_smooth_decay": 56,
+    "06_cosine": 57,
+    "08_listening_to_the_loss": 61,
+    "09_compose_your_own": 69,
+    "07_cycles": 60,
+    "10_adaptive_optimizers": 55,
 }
 
 
@@ -671,3 +681,25 @@ def test_the_readme_shows_a_figure_of_the_course():
     ]
     assert pictures == [(ROOT / "docs" / "front.png").read_bytes()]
     assert "](docs/front.png)" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_every_scheduler_of_torch_trains_a_model_in_some_chapter():
+    """By the printed record of the runs themselves: which classes were stepped by `train`."""
+    kinds = [*vars(torch.optim.lr_scheduler).values(), SWALR]
+    every = {
+        kind.__name__
+        for kind in kinds
+        if isinstance(kind, type) and issubclass(kind, LRScheduler) and kind is not LRScheduler
+    }
+    every = {name for name in every if not name.startswith("_")}
+    assert {"StepLR", "OneCycleLR", "ReduceLROnPlateau", "SWALR"} < every
+    stepped: set[str] = set()
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        for cell in nbformat.read(path, 4).cells:
+            for line in notebooks.text_of(cell) if cell.cell_type == "code" else []:
+                if line.startswith("Stepped through training: "):
+                    assert ".stepped" in cell.source, f"{path.name}: not read from the runs"
+                    assert not any(name in cell.source for name in every)
+                    stepped |= set(line.partition(": ")[2].split(", "))
+    assert every - stepped == set(), "no chapter trains a model with these"
+    assert stepped <= every

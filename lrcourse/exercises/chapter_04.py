@@ -1,0 +1,104 @@
+"""Checks of chapter 04, Steps."""
+
+import math
+from functools import partial
+from typing import Any
+
+import numpy as np
+from torch.optim.lr_scheduler import LambdaLR, MultiStepLR, StepLR
+
+from lrcourse.exercises.engine import Hint, exercise, number
+from lrcourse.schedules import recorded
+
+
+@exercise("04 ticks")
+def _(answer: Any) -> Hint:
+    rates = recorded(lambda o: StepLR(o, step_size=40, gamma=0.5), 150, lr=0.8)
+    right = int(np.isclose(rates, 0.1).sum())
+    if np.ndim(answer) == 0 and answer == 40:
+        return "The stretch would last 40 updates. Does the run?"
+    return number(answer, right, rel=0, hint="At which update does the rate become 0.1?")
+
+
+@exercise("04 milestones")
+def _(answer: Any) -> Hint:
+    lengths, per_epoch, total = [10, 20, 50], 25, 3000
+    right = per_epoch * np.cumsum(lengths)
+    if np.ndim(answer) != 1 or len(answer) == 0 or isinstance(answer, dict):
+        return "A list of numbers is asked for, as in [30, 80]."
+    for wrong, hint in (
+        (lengths, "Those are the lengths, and in epochs."),
+        (np.cumsum(lengths), "Those are the right epochs. What does the loop count?"),
+        (per_epoch * np.array(lengths), "Those are the lengths. Where does the second cut come?"),
+    ):
+        if np.array_equal(answer, wrong):
+            return hint
+    mine = recorded(lambda o: MultiStepLR(o, list(answer), gamma=0.5), total, lr=0.4)
+    plan = recorded(lambda o: MultiStepLR(o, right.tolist(), gamma=0.5), total, lr=0.4)
+    off = np.flatnonzero(~np.isclose(mine, plan))
+    return f"Update {off[0]} gets the rate {mine[off[0]]:g}." if len(off) else None
+
+
+@exercise("04 wait")
+def _(answer: Any) -> Hint:
+    updates = 60
+    right = math.log(10) / (2 * updates)
+    exact = 1 - 10 ** (-1 / (2 * updates))  # where each update shrinks the square by (1 - rate)²
+    if np.ndim(answer) == 0 and math.isclose(answer, exact, rel_tol=0.01):
+        return None
+    if np.ndim(answer) == 0 and math.isclose(answer, 2 * right, rel_tol=0.02):
+        return "The loss goes with the square of the distance, so it shrinks twice as fast."
+    return number(answer, right, rel=0.03, hint="Which rate needs 60 updates for nine tenths?")
+
+
+@exercise("04 stairs")
+def _(answer: Any) -> Hint:
+    cases: list[tuple[list[float], list[int]]] = [
+        ([0.1, 0.05, 0.01], [50, 30]),
+        ([0.4, 0.4, 0.02, 0.3], [5, 1, 7]),
+        ([0.2], []),
+    ]
+    for rates, lengths in cases:
+        steps = sum(lengths) + 5
+        plan = np.repeat(rates, [*lengths, 5])
+        factor = answer(list(rates), list(lengths))
+        if not callable(factor):
+            return f"It must return a function of t, not {factor!r}."
+        if not np.isclose(float(factor(0)), 1):
+            return f"At t = 0 its function gives {float(factor(0)):g}: it must give a factor."
+        mine = recorded(partial(LambdaLR, lr_lambda=factor), steps, lr=rates[0])
+        off = np.flatnonzero(~np.isclose(mine, plan))
+        if len(off):
+            t = int(off[0])
+            return (
+                f"For rates {rates} and lengths {lengths}, update {t} gets {mine[t]:g} "
+                f"instead of {plan[t]:g}."
+            )
+    return None
+
+
+@exercise("04 repair")
+def _(answer: Any) -> Hint:
+    for epochs, per_epoch in ((8, 25), (9, 10), (7, 3), (5, 44)):
+
+        def build(optimizer: Any, shape: tuple[int, int] = (epochs, per_epoch)) -> Any:
+            return answer(optimizer, *shape)
+
+        total = epochs * per_epoch
+        rates = recorded(build, total, lr=0.1)
+        case = f"With {epochs} epochs of {per_epoch} updates"
+        cuts = np.flatnonzero(~np.isclose(rates[1:], rates[:-1])) + 1
+        if len(cuts) == 0:
+            return f"{case} the rate is never cut: is each milestone a whole number?"
+        if cuts[0] < total // 2:
+            return f"{case} the first cut comes at update {cuts[0]}: what does the loop count?"
+        if len(cuts) == 1:
+            return f"{case} the rate is cut only once: is each milestone a whole number, always?"
+        by = rates[cuts] / rates[cuts - 1]
+        if (by < 0.05).any():
+            return f"{case} one cut divides by {1 / by.min():.0f}: is a milestone given twice?"
+        if len(cuts) != 2 or not np.allclose(by, 0.1):
+            return f"{case} the rates are {', '.join(f'{r:g}' for r in rates[[0, *cuts]])}."
+        if abs(cuts - np.array([0.5, 0.75]) * total).max() > 1:
+            return f"{case} the cuts come at updates {cuts[0]} and {cuts[1]}."
+    return None

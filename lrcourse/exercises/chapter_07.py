@@ -1,0 +1,112 @@
+"""Checks of chapter 07, Cycles."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import Parameter
+from torch.nn.functional import cross_entropy
+from torch.optim import SGD
+from torch.optim.lr_scheduler import CyclicLR, OneCycleLR
+from torch.utils.data import DataLoader, TensorDataset
+
+from lrcourse.data import digits
+from lrcourse.exercises.engine import Hint, exercise, number
+from lrcourse.models import MLP
+from lrcourse.schedules import OneCycle, recorded, values
+
+
+@exercise("07 peak")
+def _(answer: Any) -> Hint:
+    def build(optimizer: Any) -> Any:
+        return OneCycleLR(optimizer, max_lr=0.2, epochs=12, steps_per_epoch=50, pct_start=0.25)
+
+    right = int(recorded(build, 600, lr=0.1).argmax())
+    if answer == right + 1:
+        return "Close. The first update is number 0."
+    if answer in (3, 2, 0.25 * 12):
+        return "That counts epochs. The class is stepped once per update."
+    return number(answer, right, rel=1e-9, hint="What share of how many updates is the rise?")
+
+
+@exercise("07 height")
+def _(answer: Any) -> Hint:
+    def build(optimizer: Any) -> Any:
+        return CyclicLR(optimizer, 0.001, 0.017, step_size_up=40, mode="triangular2")
+
+    right = recorded(build, 201, lr=0.1)[200]
+    for wrong, hint in (
+        (0.017 / 4, "What is halved is the height over the base, not the rate."),
+        (0.016 / 4, "That is the height. It stands on the base."),
+        (0.009, "Which cycle is it in? A cycle has a climb and a descent."),
+        (0.017, "That would be a top of the first cycle."),
+        (0.003, "Which cycle is it in? The first has the whole height."),
+    ):
+        if number(answer, wrong, rel=1e-3) is None:
+            return hint
+    return number(answer, right, hint="Which cycle is update 200 in, and where in it?")
+
+
+@exercise("07 scale")
+def _(answer: Any) -> Hint:
+    def build(optimizer: Any) -> Any:
+        return CyclicLR(optimizer, 0.0, 1.0, 5, scale_fn=answer, scale_mode="cycle")
+
+    if answer(1) is None:
+        return "It returns None, and a number is asked for."
+    rates = recorded(build, 50, lr=0.1)
+    for cycle, top in enumerate(rates[5::10], 1):
+        if not np.isclose(top, 1 / cycle):
+            return f"The top of cycle {cycle} has the height {top:.3g}, and not 1/{cycle}."
+    return None
+
+
+def _loop(model: Any, optimizer: Any, scheduler: Any, loader: Any, pieces: int, epochs: int) -> Any:
+    """The chapter's loop; the rate and the momentum of each update."""
+    rows = []
+    for _ in range(epochs):
+        for i, (x, y) in enumerate(loader, 1):
+            (cross_entropy(model(x), y) / pieces).backward()
+            if i % pieces == 0 or i == len(loader):
+                group = optimizer.param_groups[0]
+                rows.append((group["lr"], group["momentum"]))
+                optimizer.step()
+                optimizer.zero_grad()
+                scheduler.step()
+    return np.array(rows).T
+
+
+@exercise("07 repair")
+def _(answer: Any) -> Hint:
+    images, peak, pieces, epochs = digits(), 0.2, 4, 6
+    loader = DataLoader(TensorDataset(images.x[:300], images.y[:300]), batch_size=16)  # 19 batches
+    updates = epochs * -(-len(loader) // pieces)
+    probe = SGD([Parameter(torch.ones(1))], lr=0.01, momentum=0.8)
+    try:
+        scheduler = answer(probe, loader, pieces, epochs, peak)
+    except ZeroDivisionError:
+        return "It divides by zero: how many updates did you give to the class?"
+    if not isinstance(scheduler, OneCycleLR) or scheduler.optimizer is not probe:
+        return "It must return a OneCycleLR on the optimizer that it was given."
+    model = MLP((64, 8, 10), seed=0)
+    optimizer = SGD(model.parameters(), lr=0.01, momentum=0.8)
+    try:
+        scheduler = answer(optimizer, loader, pieces, epochs, peak)
+        rates, momenta = _loop(model, optimizer, scheduler, loader, pieces, epochs)
+    except ValueError as error:
+        if "Tried to step" in str(error):
+            return f"The run dies before its end: {error}. How many updates does the loop make?"
+        raise
+    share = rates[-1] / rates.max()
+    if share > 1e-3:
+        return (
+            f"The last update uses {share:.0%} of the highest rate: the cycle is longer than "
+            "the run. How many updates does the loop make?"
+        )
+    if not np.isclose(rates.max(), peak, rtol=0.02):
+        return f"The highest rate is {rates.max():.3g}, and {peak} was asked for as the peak."
+    if not np.allclose(momenta, 0.8):
+        return f"The rates are right now. The momentum was 0.8 and starts at {momenta[0]:.2g}."
+    if not np.allclose(rates, values(OneCycle(updates), updates, peak), rtol=1e-6):
+        return "It is a cycle with the right peak, but not the default one over the whole run."
+    return None
