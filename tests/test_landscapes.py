@@ -90,7 +90,8 @@ def test_descend_equals_torch_sgd(name: str, momentum: float) -> None:
         path.append(x.detach().clone())
     ours = descend(surface, start, lambda t: 1e-3 * 0.99**t, 50, momentum=momentum)
     np.testing.assert_allclose(ours.path, torch.stack(path), rtol=0, atol=1e-12)
-    assert np.array_equal(ours.losses, surface(ours.path))
+    # A matrix product may round differently for one point and for many.
+    np.testing.assert_allclose(ours.losses, surface(ours.path), rtol=1e-12)
 
 
 def test_many_descents_at_once_equal_each_alone() -> None:
