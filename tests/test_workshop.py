@@ -136,7 +136,7 @@ def test_without_node_the_rest_is_made_and_said(tmp_path: Path, capsys, monkeypa
 
 
 def test_check_the_day_before(monkeypatch, capsys):
-    monkeypatch.setattr(machine, "problems", lambda: [])
+    monkeypatch.setattr(machine, "problems", list)
     monkeypatch.setattr(machine, "pace", lambda: 2.0)
     assert machine.main() == 0
     said = capsys.readouterr().out
