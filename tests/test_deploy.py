@@ -45,6 +45,13 @@ def test_the_image_has_a_pinned_python_that_the_course_supports():
     assert version[1] in SpecifierSet(supported)
 
 
+def test_binder_takes_a_supported_python_and_the_tested_versions():
+    python = text(".binder/runtime.txt").strip().removeprefix("python-")
+    assert f"python:{python}." in said("FROM")[0]
+    lines = text(".binder/requirements.txt").splitlines()
+    assert {"-c ../constraints.txt", "-e ."} <= set(lines)
+
+
 def test_every_installation_keeps_to_the_constraints():
     for name in ("Dockerfile", "deploy/kubernetes/Dockerfile", "deploy/jupyterhub/README.md"):
         joined = text(name).replace("\\\n", " ")
