@@ -2,7 +2,7 @@
 
     python benchmarks/classroom.py [NN]
 
-Each learner starts JupyterLab and runs chapter NN (default: 02) in it from top to bottom, on one
+Each learner starts JupyterLab and runs chapter NN (default: 01) in it from top to bottom, on one
 thread, as the hub in deploy/jupyterhub has it. All begin together: the worst moment of a class.
 Private memory is what a learner adds; shared memory is counted once however many there are. For
 Linux. The last line is the time at 8 over the time at 1, divided by 8 learners per core: 1 where
@@ -75,7 +75,7 @@ class Learner:
             self.process = psutil.Popen(
                 command, cwd=folder, env={**os.environ, **own}, stdout=log, stderr=log
             )
-        self.private = self.proportional = 0
+        self.private = self.proportional = self.busy = 0.0
 
     def work(self) -> float:
         """Seconds from a new kernel to the end of the chapter."""
@@ -102,20 +102,22 @@ class Learner:
         return time.monotonic() - start
 
     def weigh(self) -> None:
-        """Note the largest memory of the server and its kernel so far, in bytes."""
-        private = proportional = 0
+        """Note the largest memory of server and kernel so far, in bytes, and their CPU seconds."""
+        private = proportional = busy = 0.0
         for process in [self.process, *self.process.children(recursive=True)]:
             try:
-                memory = process.memory_full_info()
+                memory, times = process.memory_full_info(), process.cpu_times()
             except psutil.Error:  # it has just ended
                 continue
             private, proportional = private + memory.uss, proportional + memory.pss
+            busy += times.user + times.system
         self.private = max(self.private, private)
         self.proportional = max(self.proportional, proportional)
+        self.busy = max(self.busy, busy)
 
 
-def lesson(count: int, chapter: Path) -> tuple[float, float, float]:
-    """So many learners at once: the slowest's seconds, and GB a learner, private and with share."""
+def lesson(count: int, chapter: Path) -> tuple[float, float, float, float]:
+    """So many learners at once: seconds, of CPU, and GB, private and with the share; the most."""
     done = threading.Event()
     with tempfile.TemporaryDirectory() as scratch:
         folders = [Path(scratch, str(i)) for i in range(count)]
@@ -140,31 +142,39 @@ def lesson(count: int, chapter: Path) -> tuple[float, float, float]:
                 learner.process.terminate()  # Jupyter ends its kernels
             for learner in learners:
                 learner.process.wait(30)
+    busy = max(learner.busy for learner in learners)
     private = max(learner.private for learner in learners)
     proportional = max(learner.proportional for learner in learners)
-    return max(seconds), private / 1e9, proportional / 1e9
+    return max(seconds), busy, private / 1e9, proportional / 1e9
+
+
+def waits(busy: float) -> list[str]:
+    """How long a class waits with so many cores, where each needs these CPU seconds."""
+    return [f"{busy * CLASS / cores:.0f} s on {cores} cores" for cores in (4, 8, 16)]
 
 
 def main(numbers: list[str]) -> int:
     if not sys.platform.startswith("linux"):
         sys.exit("benchmarks/classroom.py reads memory as Linux counts it: run it there.")
-    (source,) = notebooks.chapters(numbers or ["02"])
+    (source,) = notebooks.chapters(numbers or ["01"])
     chapter, cores = notebooks.notebook_of(source), len(os.sched_getaffinity(0))
     load = os.getloadavg()[0]
     print(f"{chapter.stem} on {cores} cores; load before: {load:.1f}")
-    print(f"{'learners':>8} {'seconds':>8} {'GB each, private':>17} {'with its share':>15}")
+    print(f"{'learners':>8} {'seconds':>8} {'CPU s':>6} {'GB, private':>12} {'with share':>11}")
     rows = {}
     for count in LEARNERS:
-        rows[count] = seconds, private, proportional = lesson(count, chapter)
-        print(f"{count:8} {seconds:8.1f} {private:17.2f} {proportional:15.2f}", flush=True)
+        rows[count] = seconds, busy, private, proportional = lesson(count, chapter)
+        row = f"{count:8} {seconds:8.1f} {busy:6.1f} {private:12.2f} {proportional:11.2f}"
+        print(row, flush=True)
     alone, many = rows[LEARNERS[0]], rows[LEARNERS[-1]]
-    shared = max(alone[2] - alone[1], 0)
-    memory = 1 + shared + CLASS * many[1]
-    print(f"{CLASS} learners: {memory:.0f} GB = 1 for the system and the hub, {shared:.1f} shared,")
-    print(f"{many[1]:.2f} each. All of them running the chapter at the same moment wait for it")
-    for has in (4, 8, 16):
-        wait = many[0] * (CLASS / has) / (LEARNERS[-1] / cores)
-        print(f"{wait:8.0f} s with {has} cores like these")
+    shared = max(alone[3] - alone[2], 0)
+    print(
+        f"{CLASS} learners: {1 + shared + CLASS * many[2]:.0f} GB = 1 for the system and the hub, "
+    )
+    print(
+        f"{shared:.1f} that they share, {many[2]:.2f} each. When all run the whole chapter at the"
+    )
+    print("same moment, it takes them " + ", ".join(waits(many[1])))
     ratio = many[0] / alone[0] / (LEARNERS[-1] / cores)
     print(f"at most {AT_MOST:g} is asked for, on a machine that does nothing else")
     print(f"ratio: {ratio:.2f}")
