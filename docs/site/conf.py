@@ -4,6 +4,8 @@ import os
 import sys
 from pathlib import Path
 
+from sphinxcontrib import katex
+
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(Path(__file__).parent))  # for the two small extensions beside this file
 
@@ -47,6 +49,9 @@ napoleon_google_docstring = True
 
 katex_prerender = True  # by node, while building: a reader's browser runs nothing for a formula
 katex_css_path = "katex/katex.min.css"
+# Over TCP it waits until its server listens; over a socket file only until there is the file.
+katex.KaTeXServer.start_server_process = katex.KaTeXServer.start_network_socket
+katex.STARTUP_TIMEOUT = 60.0  # seconds; a busy machine may need a few for node
 
 html_theme = "sphinx_book_theme"
 html_title = project
