@@ -36,7 +36,8 @@ OURS = ".lrcourse-workshop"  # marks a folder that this program made, and may wr
 HANDOUT = "learning-rate-workshop"
 HANDED_OUT = (  # with the learner copies, all that a participant needs; README's links hold in it
     "course.py pyproject.toml constraints.txt environment.yml lrcourse/**/*.py data/**/*.* "
-    "README.md CONTRIBUTING.md CITATION.cff LICENSE LICENSE-TEXT.md docs/*.md docs/*.png"
+    "README.md CONTRIBUTING.md CITATION.cff LICENSE LICENSE-TEXT.md docs/*.md docs/*.png "
+    "Dockerfile .dockerignore compose.yaml deploy/**/*.*"
 )
 NPM = {"reveal.js": "5.2.1", "katex": "0.16.22"}  # what shows the slides, and their formulas
 
