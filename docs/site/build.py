@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> int:
     """Build; the exit status is that of Sphinx, for which each warning is an error."""
     out = Path(arguments[0]) if arguments else ROOT / "build" / "site"
     fetch_katex()
-    options = ["--quiet", "--fail-on-warning", "--keep-going", "--fresh-env", "--jobs=auto"]
+    options = ["--quiet", "--fail-on-warning", "--keep-going", "--fresh-env"]
     trees = ["--doctree-dir", str(ROOT / "build" / "doctrees")]
     command = [*options, *trees, "--conf-dir", str(Path(__file__).parent), str(ROOT), str(out)]
     status = build_main([*command])

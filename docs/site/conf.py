@@ -2,10 +2,16 @@
 
 import os
 import sys
+import typing
 from pathlib import Path
 
+from docutils import nodes
+from sphinx import addnodes
+from sphinx.application import Sphinx
+
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(Path(__file__).parent))  # for the two small extensions beside this file
+# lrcourse as it is here, and the two small extensions beside this file.
+sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
 project = "The Learning Rate, by Experiment"
 author = "The contributors of The Learning Rate, by Experiment"
@@ -82,3 +88,23 @@ if repository:
 togglebutton_hint = "Show the solution"
 togglebutton_hint_hide = "Hide the solution"
 togglebutton_selector = ".tag_solution, .toggle"
+togglebutton_open_on_print = False  # exercises on paper are to be done
+
+
+def plain_types(app: Sphinx, called: typing.Any, bound: bool) -> None:
+    """Say `float` in a signature, not how a schedule checks that it is one."""
+    if any("Annotated" in str(kind) for kind in getattr(called, "__annotations__", {}).values()):
+        called.__annotations__ = typing.get_type_hints(called)
+
+
+def no_values(app: Sphinx, tree: nodes.document) -> None:
+    """Leave out what constants are: tables of cases and of answers, and paths of this machine."""
+    for said in [*tree.findall(addnodes.desc_annotation)]:
+        if said.astext().startswith(" = "):
+            said.parent.remove(said)
+
+
+def setup(app: Sphinx) -> None:
+    """Sphinx calls this."""
+    app.connect("doctree-read", no_values)
+    app.connect("autodoc-before-process-signature", plain_types)
