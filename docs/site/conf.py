@@ -48,6 +48,7 @@ default_role = "literal"
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
+python_use_unqualified_type_names = True
 napoleon_google_docstring = True
 
 katex_prerender = True  # by node, while building: a reader's browser runs nothing for a formula
@@ -57,8 +58,10 @@ html_theme = "sphinx_book_theme"
 html_title = project
 html_static_path = ["static", str(ROOT / "build" / "npm" / "static")]
 html_css_files = ["course.css"]
+html_js_files = ["print.js"]
 html_extra_path = ["extra"]  # index.html at the top, which leads to this one
 html_show_sourcelink = False
+html_use_index = html_domain_indices = False  # the search finds more
 html_copy_source = True
 html_last_updated_fmt = None
 html_theme_options = {
