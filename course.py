@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
 """The Learning Rate, by Experiment: one command to learn, one to check.
 
-  python3 course.py lab [options]    open JupyterLab on chapter 00; options go on to JupyterLab
-                                     (--no-browser, --port 9999, ...)
+  python3 course.py lab [options]    open JupyterLab on chapter 00, with its options (--port 9999)
+  python3 course.py check            is this machine ready, and how fast is it? before a workshop
   python3 course.py test [--fast]    run every check; --fast does not run the notebooks
   python3 course.py notebooks [NN]   make the notebooks (all, or those numbered) from their sources
   python3 course.py site [OUT]       make the web pages (in build/site) from the notebooks
+  python3 course.py workshop OUT     make what a workshop needs: copies to work in, slides, a zip
   python3 course.py clean            delete caches and scratch files; the environment stays
 
-Each sets up what it needs in .venv (or in the folder that LRCOURSE_VENV names): minutes the first
-time, nothing after that. On Linux, --cuda installs PyTorch's CUDA build, several gigabytes more.
-On Windows write python for python3.
+Each sets up what it needs in .venv (or the folder that LRCOURSE_VENV names), in minutes, once. On
+Linux, --cuda brings PyTorch's CUDA build, gigabytes more. On Windows write python for python3.
 """
 
 # Standard library only, and no syntax newer than Python 3.6: an old Python must get as far as
@@ -59,9 +59,8 @@ def pip(*what: str, may_fail: bool = False) -> None:
     if names or re.search(r"Connection|Max retries|timed out", said):
         sys.exit(
             f"\nCould not fetch {names[-1] if names else 'the packages'}, as the network or the "
-            "package index does not answer or lacks it: run the same command again when it does, "
-            f"or first point pip at a mirror with `{PYTHON} -m pip config set global.index-url "
-            "URL` (or PIP_INDEX_URL=URL)."
+            "package index does not answer or lacks it: run this again when it does, or first "
+            f"point pip at a mirror with `{PYTHON} -m pip config set global.index-url URL`."
         )
     sys.exit(f"\npip could not install the packages: {said.strip() and said.splitlines()[-1]}")
 
@@ -166,9 +165,10 @@ def main(arguments: List[str]) -> int:
     if command == "help" or {"-h", "--help"} & {command, *rest}:
         print((__doc__ or "").strip())
         return 0
-    takes = {"lab": ".*", "test": "--fast", "notebooks": "[^-].*", "site": "[^-].*", "clean": "a^"}
+    words = ["a^", "--fast", "[^-].*", ".*"]  # what may follow a command, by the number in `takes`
+    takes = {"lab": 3, "check": 0, "test": 1, "notebooks": 2, "site": 2, "workshop": 2, "clean": 0}
     for word in [command] if command not in takes else rest:
-        if not re.fullmatch(takes.get(command, "(?!)"), word):
+        if not re.fullmatch(words[takes.get(command, 0)], word):
             sys.exit(f"course.py does not know `{word}` here; alone, it prints its help.")
     if not OLDEST <= sys.version_info[:2] < TOO_NEW:
         last = f"{TOO_NEW[0]}.{TOO_NEW[1] - 1}"
@@ -181,12 +181,13 @@ def main(arguments: List[str]) -> int:
     set_up("--cuda" in arguments, command == "site")
     if command == "lab":
         return lab(rest)
+    names = {"check": "machine", "test": "checks", "notebooks": "notebooks build"}
+    what = ["-m", *f"lrcourse.{names.get(command, command)}".split()]
+    if command in ("site", "workshop"):  # the folder is named as seen from here, not from ROOT
+        rest = [os.path.abspath(word) for word in rest]
     if command == "site":
-        what = [str(ROOT / "docs" / "site" / "build.py"), *map(os.path.abspath, rest)]
-    else:
-        module = ["lrcourse.checks"] if command == "test" else ["lrcourse.notebooks", "build"]
-        what = ["-m", *module, *rest]
-    return subprocess.call([str(PYTHON), *what], cwd=str(ROOT), env=environment())
+        what = [str(ROOT / "docs" / "site" / "build.py")]
+    return subprocess.call([str(PYTHON), *what, *rest], cwd=str(ROOT), env=environment())
 
 
 if __name__ == "__main__":

@@ -23,11 +23,11 @@ from torch.optim import AdamW
 from lrcourse.cache import fingerprint
 from lrcourse.comparison import Comparison, compare
 from lrcourse.data import python_text
-from lrcourse.evidence import Difference, paired
-from lrcourse.models import NextCharacter
+from lrcourse.evidence import Difference, above
+from lrcourse.models import character_task
 from lrcourse.schedules import Constant, Cosine, FloatArray, Linear, wsd
+from lrcourse.sweeps import as_planned, sweep
 from lrcourse.sweeps import final as last_rows
-from lrcourse.sweeps import sweep
 from lrcourse.training import whole
 
 __all__ = ["BASELINES", "SEEDS", "UPDATES", "Board", "Score"]
@@ -53,13 +53,7 @@ _CLAIMS = Path(__file__).resolve().parents[1] / "docs" / "claims.md"
 
 
 def _task() -> dict[str, Any]:
-    text = python_text()
-    return {
-        "model": lambda s: NextCharacter(seed=s),
-        "batches": lambda s: text.batches(64, s),
-        "evaluate": text.score,
-        "optimizer": AdamW,
-    }
+    return character_task(python_text()) | {"optimizer": AdamW}
 
 
 def baselines(updates: int = UPDATES, seed: int = 0) -> Comparison:
@@ -154,9 +148,8 @@ def _trained(
     ends = last_rows(sweep(schedules=schedules, **task))
     if "test_loss" not in ends:  # not one run lived to be tested
         ends["test_loss"] = np.nan
-    last = ends["schedule"].map({name: rate[-1] for name, rate in rates.items()})
     lived = ends["diverged_at"].isna()
-    assert (ends["rate"] == last)[lived].all(), "planned is not recorded"
+    assert not lived.any() or as_planned(ends[lived], schedules), "planned is not recorded"
     return ends
 
 
@@ -221,8 +214,7 @@ class Score:
                 f"{len(self.diverged)} of {len(self.losses)} runs diverged ({at}), and the mean "
                 "of those that are left is no score: try a smaller peak, or a warmup"
             )
-        share = 100 * (self.losses / self.rivals[name] - 1)
-        return paired(share, 0 * share)
+        return above(self.losses, self.rivals[name])
 
     def __str__(self) -> str:
         if self.diverged:

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 from torch import Tensor, nn
 
-from lrcourse.evidence import Difference, paired
+from lrcourse.evidence import Difference, above
 from lrcourse.sweeps import best, final, sweep
 
 __all__ = ["Comparison", "compare"]
@@ -37,8 +37,7 @@ class Comparison:
         for name in (a, b):
             if name not in self.ends:
                 raise ValueError(f"no schedule is called {name!r}; {', '.join(self.ends)} are")
-        share = 100 * (self.ends[a] / self.ends[b] - 1)
-        return paired(share, 0 * share)
+        return above(self.ends[a], self.ends[b])
 
 
 def compare(

@@ -2,7 +2,7 @@
 
 `claim` and `myth` print one line that is the same on every machine, and stop the chapter when
 they are wrong. Figures that vary with the machine go inside `[measured: …]`, which the comparison
-of stored outputs leaves out. `paired` compares two sets of runs that shared their seeds.
+of stored outputs leaves out. `paired` and `above` compare two sets of runs that shared their seeds.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-__all__ = ["ClaimError", "Difference", "claim", "measured", "myth", "paired"]
+__all__ = ["ClaimError", "Difference", "above", "claim", "measured", "myth", "paired"]
 
 
 class ClaimError(AssertionError):
@@ -142,3 +142,22 @@ def paired(a: ArrayLike, b: ArrayLike) -> Difference:
         raise ValueError("a and b must be finite: say what a diverged run counts as first")
     d = x - y
     return Difference(float(d.mean()), float(d.std(ddof=1) / sqrt(len(d))), len(d))
+
+
+def above(a: ArrayLike, b: ArrayLike) -> Difference:
+    """By how many per cent `a` lies above `b`, pair by pair: mean ± standard error.
+
+    Args:
+        a, b: as for `paired`; 100 · (a/b − 1) is taken of each pair.
+
+    Raises:
+        ValueError: as `paired`, and where b holds a zero.
+
+    >>> print(above([2.2, 3.3, 4.0], [2.0, 3.0, 4.0]))
+    +6.67 ± 3.3 (n = 3)
+    """
+    x, y = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
+    if x.shape == y.shape and (y == 0).any():
+        raise ValueError("b holds a zero: nothing lies above it by a share")
+    share = 100 * (x / y - 1) if x.shape == y.shape else x
+    return paired(share, np.zeros(y.shape))

@@ -25,7 +25,7 @@ import torch
 from torch.optim import AdamW
 
 from lrcourse.data import Corpus, corpus
-from lrcourse.evidence import Difference, measured, paired
+from lrcourse.evidence import Difference, above, measured, paired
 from lrcourse.machine import device
 from lrcourse.models import GPT, next_token_loss
 from lrcourse.plans import plan
@@ -173,8 +173,8 @@ def tuned(frame: pd.DataFrame, by: str = "schedule", value: str = "test_loss") -
 
 def per_cent(ends: pd.DataFrame, a: str, b: str) -> Difference:
     """By how many per cent `a` ends above `b`, seed by seed."""
-    share = (100 * (ends[a] / ends[b] - 1)).dropna()
-    return paired(share, 0 * share)
+    both = ends[[a, b]].dropna()
+    return above(both[a], both[b])
 
 
 # The experiments --------------------------------------------------------------------------------

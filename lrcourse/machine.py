@@ -1,23 +1,35 @@
-"""Is this machine ready for the course? Says in words what is missing and how to mend it."""
+"""Is this machine ready for the course? Says in words what is missing and how to mend it.
+
+`python3 course.py check` runs this file the day before a workshop; it adds how fast the machine is.
+"""
 
 import os
 import shutil
 import sys
+import time
 from importlib import metadata
+from typing import TYPE_CHECKING
 
 import psutil
-import torch
 from packaging.requirements import Requirement
 
 from lrcourse.evidence import measured
 
-__all__ = ["device", "problems", "report"]
+if TYPE_CHECKING:  # loaded where it is used: a PyTorch that cannot be loaded is for us to report
+    import torch
+
+__all__ = ["device", "main", "pace", "problems", "report"]
 
 MEMORY, DISK = 2.0, 1.0  # GiB that a chapter needs at most, with room to spare
+TYPICAL = 45  # seconds that the course gives a typical chapter to run, on two cores
+SAMPLE = 0.1  # seconds that one training of `pace` takes on such a machine
+SLOW = 4.0  # times as slow: the cells of a chapter then take longer than its reading leaves them
 
 
-def device() -> torch.device:
+def device() -> "torch.device":
     """The best device that PyTorch sees here: an NVIDIA GPU, an Apple GPU, else the CPU."""
+    import torch
+
     if torch.cuda.is_available():
         return torch.device("cuda")
     if torch.backends.mps.is_available():
@@ -54,6 +66,15 @@ def problems() -> list[str]:
                 f"{need.name} must be {need.specifier}, found {has}. "
                 "Delete the folder .venv, then run: python3 course.py lab"
             )
+    if not found:
+        try:
+            import torch  # noqa: F401
+        except (ImportError, OSError) as error:  # on Windows, a library of the system's is missing
+            found.append(
+                f"PyTorch is installed and cannot be loaded ({error}). On Windows, install "
+                "Microsoft's Visual C++ Redistributable; elsewhere delete the folder .venv, "
+                "then run: python3 course.py lab"
+            )
     memory = psutil.virtual_memory().available / 2**30
     if memory < MEMORY:
         found.append(
@@ -68,6 +89,8 @@ def problems() -> list[str]:
 
 def report() -> None:
     """Print what the course found on this machine, and each problem with its mend."""
+    import torch
+
     memory = psutil.virtual_memory()
     print("Python and packages ", measured(python=sys.version.split()[0], torch=torch.__version__))
     print("Cores and memory    ", measured(cores=os.cpu_count(), GiB=memory.total / 2**30))
@@ -76,3 +99,58 @@ def report() -> None:
         print(f"✘ {problem}")
     if not problems():
         print("✔ This machine is ready.")
+
+
+def pace() -> float:
+    """How many times as long as the course expects training takes here; 1 is as expected.
+
+    Times one small training, the network of chapter 00 for 400 updates, and keeps the best of
+    three. Rough: chapters also run many networks at once, on several cores.
+    """
+    import torch
+
+    from lrcourse.data import digits
+    from lrcourse.models import MLP
+    from lrcourse.training import train
+
+    data, seconds, threads = digits(), [], torch.get_num_threads()
+    torch.set_num_threads(1)  # as the chapters do: a network this small is fastest on one core
+    for _ in range(3):
+        model = MLP((64, 64, 10), seed=0)
+        optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+        start = time.perf_counter()
+        train(model, data.batches(32, 0), optimizer, steps=400, progress=False)
+        seconds.append(time.perf_counter() - start)
+    torch.set_num_threads(threads)
+    return min(seconds) / SAMPLE
+
+
+def main() -> int:
+    """Say all there is to say about this machine; 0 when the course will run on it, else 1."""
+    found = problems()
+    memory, disk = psutil.virtual_memory(), shutil.disk_usage(".")
+    print(
+        f"Memory: {memory.available / 2**30:.1f} GiB free of {memory.total / 2**30:.1f}; "
+        f"a chapter needs up to {MEMORY:g}."
+    )
+    print(f"Disk: {disk.free / 2**30:.1f} GiB free; {DISK:g} must be, now that all is installed.")
+    if found:
+        print(*(f"✘ {problem}" for problem in found), sep="\n")
+        print("The course will not run here yet. Do what stands above, then check again.")
+        return 1
+    kind = device().type
+    gpu = {"cuda": "an NVIDIA GPU is seen", "mps": "an Apple GPU is seen", "cpu": "none is seen"}
+    print(f"GPU: {gpu[kind]}; no chapter needs one.")
+    times = pace()
+    print(
+        f"Speed: a chapter that the course gives {TYPICAL} s to run will take about "
+        f"{TYPICAL * times:.0f} s here (from one small training, so within a factor of two or so)."
+    )
+    if times > SLOW:
+        print("That is slow. Close other programs, plug in the power, or share a machine.")
+    print("✔ The course will run on this machine.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

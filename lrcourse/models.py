@@ -3,12 +3,15 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["GPT", "MLP", "NextCharacter", "next_token_loss", "sample"]
+from lrcourse.data import Text
+
+__all__ = ["GPT", "MLP", "NextCharacter", "character_task", "next_token_loss", "sample"]
 
 
 def MLP(
@@ -68,6 +71,22 @@ def NextCharacter(
             nn.ReLU(),
             nn.Linear(hidden, vocabulary),
         )
+
+
+def character_task(text: Text) -> dict[str, Any]:
+    """`NextCharacter` on `text`, as `sweep` and `compare` want it: model, batches, evaluate.
+
+    The minibatches hold 64 windows each.
+
+    >>> from lrcourse.data import python_text
+    >>> sorted(character_task(python_text(limit=100_000, tests=50)))
+    ['batches', 'evaluate', 'model']
+    """
+    return {
+        "model": lambda s: NextCharacter(seed=s),
+        "batches": lambda s: text.batches(64, s),
+        "evaluate": text.score,
+    }
 
 
 class GPT(nn.Module):

@@ -81,6 +81,11 @@ class Picture:
         """Write the picture to `path` as PNG."""
         Path(path).write_bytes(self.png())
 
+    def signed(self, note: str) -> "Picture":
+        """The same picture under a note in small grey letters, which says where it is from."""
+        self.figure.suptitle(note, fontsize=10.5, color="#555555", x=0.99, ha="right")
+        return self
+
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, str], dict[str, Any]]:
         width, height = (int(100 * inches) for inches in self.figure.get_size_inches())
         data = {"image/png": base64.b64encode(self.png()).decode(), "text/plain": self.alt}
@@ -174,6 +179,7 @@ def lines(
     down: Mapping[str, float] | None = None,
     markers: bool = False,
     dots: Mapping[str, Any] | None = None,
+    errors: Mapping[str, ArrayLike] | None = None,
     ylim: tuple[float | None, float | None] | None = None,
 ) -> Picture:
     """Curves over one axis; with `rates`, the learning rate in a panel below, sharing the x-axis.
@@ -188,6 +194,7 @@ def lines(
         markers: mark each point, for curves of few points.
         dots: name → points without a line between them, in the colours of the curves of the same
             order: what was measured, on curves that theory gives.
+        errors: name of a curve or of dots → half the height of the bar through each of its points.
         ylim: limits of the y-axis; None leaves a side free.
 
     >>> lines({"x²": [0, 1, 4]}, x="x", y="y", alt="A parabola that starts at zero.").alt
@@ -209,6 +216,12 @@ def lines(
         marks = zip((dots or {}).items(), _endless(MARKERS), _endless(COLOURS), strict=False)
         for (name, points), marker, colour in marks:
             top.plot(*_xy(points), marker, color=colour, label=name, markersize=9)
+        drawn = dict(zip([*curves, *(dots or {})], top.lines, strict=True))
+        for name, halves in (errors or {}).items():
+            if name not in drawn:
+                raise ValueError(f"errors holds {name!r}; the curves are {', '.join(drawn)}")
+            at, colour = drawn[name].get_data(), drawn[name].get_color()
+            top.errorbar(at[0], at[1], halves, fmt="none", ecolor=colour, capsize=5)
         if ylim:
             top.set_ylim(*ylim)
         _scale(top, log)

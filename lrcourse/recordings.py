@@ -43,7 +43,7 @@ class Recording:
     def caption(self) -> str:
         """Scale, device and date in one line, to stand on a figure."""
         about = self.about
-        return f"{about['scale']} scale, {about['device']}, {about['date'][:10]}"
+        return f"recorded: {about['scale']} scale, {about['device']}, {about['date'][:10]}"
 
 
 def provenance(**about: Any) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from lrcourse import events
 from lrcourse.cache import Cache, fingerprint
 from lrcourse.training import LOST, bar
 
-__all__ = ["best", "final", "sweep"]
+__all__ = ["as_planned", "best", "final", "sweep"]
 
 # What each optimizer can be told, with torch's defaults.
 _SETTINGS: dict[type[Optimizer], dict[str, Any]] = {
@@ -157,6 +157,27 @@ def sweep(
 def final(frame: pd.DataFrame) -> pd.DataFrame:
     """The last row of each run of a sweep: one row a run."""
     return frame[frame["step"] == frame["step"].max()].reset_index(drop=True)
+
+
+def as_planned(frame: pd.DataFrame, schedules: Mapping[str, Callable[[int], float]]) -> bool:
+    """Whether each rate that a sweep recorded is the planned one: peak × schedule.
+
+    Args:
+        frame: rows of a sweep, whole or in part. Rows of lost runs hold no rate and are left out.
+        schedules: name → factor of the peak rate at t, as the sweep was given.
+
+    Raises:
+        ValueError: no row holds a rate, or a row's schedule is not among `schedules`.
+    """
+    rows = frame[frame["rate"].notna()]
+    if rows.empty:
+        raise ValueError("frame holds no rate: every run of it was lost")
+    unknown = set(rows["schedule"]) - set(schedules)
+    if unknown:
+        raise ValueError(f"schedules lacks {', '.join(sorted(unknown))}, which the frame holds")
+    moments = zip(rows["schedule"], rows["step"], strict=True)
+    factors = [float(schedules[name](step - 1)) for name, step in moments]
+    return bool(np.allclose(rows["rate"], rows["peak"] * factors, rtol=1e-12, atol=0))
 
 
 def best(frame: pd.DataFrame, value: str, by: str | Sequence[str] = "schedule") -> pd.DataFrame:

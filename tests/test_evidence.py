@@ -718,6 +718,15 @@ def test_curves_differ_without_colour():
     assert len({str(line._dash_pattern) for line in axes.lines}) == 7
 
 
+def test_error_bars_stand_on_their_curve():
+    curves = {"a": ([1, 2], [10, 20]), "b": ([1, 2], [3, 4])}
+    words = {"x": "x", "y": "y", "alt": "Two curves, one with bars.", "errors": {"b": [1, 2]}}
+    picture = plots.lines(curves, **words).signed("from somewhere")
+    (bars,) = picture.figure.axes[0].collections
+    assert [segment[:, 1].tolist() for segment in bars.get_segments()] == [[2, 4], [2, 6]]
+    assert picture.figure.get_suptitle() == "from somewhere"
+
+
 def test_figures_without_words_or_with_bad_arguments_are_refused():
     good = {"x": "x", "y": "y", "alt": "Words that say enough."}
     for bad, match in (
@@ -725,6 +734,7 @@ def test_figures_without_words_or_with_bad_arguments_are_refused():
         ({"log": "z"}, "log must be"),
         ({"curves": {}}, "curves must map"),
         ({"curves": {"a": ([1, 2], [1, 2, 3])}}, "x and values of one length"),
+        ({"errors": {"b": [1, 2]}}, "errors holds 'b'; the curves are a"),
     ):
         with pytest.raises(ValueError, match=match):
             plots.lines(**({"curves": {"a": [1, 2]}} | good | bad))

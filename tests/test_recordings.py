@@ -19,7 +19,7 @@ def test_round_trip_and_the_gpu_goes_first(tmp_path):
     back = load("trial", folder=tmp_path)
     pd.testing.assert_frame_equal(back.frame, FRAME)
     assert {"date", "versions", "commit", "changed", "code", "format"} <= set(back.about)
-    assert back.caption.startswith("cpu scale, CPU, 2 cores, 20")
+    assert back.caption.startswith("recorded: cpu scale, CPU, 2 cores, 20")
     save(Recording(FRAME.head(1), provenance(scale="gpu", device="G")), "trial", "gpu", tmp_path)
     assert len(load("trial", folder=tmp_path).frame) == 1
     assert len(load("trial", "cpu", tmp_path).frame) == 2

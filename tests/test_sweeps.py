@@ -14,7 +14,7 @@ from lrcourse.data import digits
 from lrcourse.evidence import paired
 from lrcourse.models import MLP
 from lrcourse.schedules import Constant, Cosine, Warmup
-from lrcourse.sweeps import best, final, sweep
+from lrcourse.sweeps import as_planned, best, final, sweep
 from lrcourse.training import train
 
 STEPS = 24
@@ -141,6 +141,20 @@ def test_all_runs_diverged():
     assert final(frame)["diverged_at"].notna().all() and final(frame)["loss"].isna().all()
     with pytest.raises(ValueError, match="every peak diverged for some seed of"):
         best(final(frame), "loss")
+
+
+def test_as_planned_sees_a_rate_that_is_not():
+    frame = run(schedules=schedules, peaks=[0.1, 1e9], every=8)
+    assert frame["rate"].isna().any() and as_planned(frame, schedules)
+    assert not as_planned(frame, schedules | {"cosine": Warmup(5) >> Cosine(STEPS)})
+    for row in frame.index[frame["rate"].notna()]:
+        off = frame.copy()
+        off.loc[row, "rate"] *= 1 + 1e-9
+        assert not as_planned(off, schedules)
+    with pytest.raises(ValueError, match="schedules lacks constant, which the frame holds"):
+        as_planned(frame, {"cosine": schedules["cosine"]})
+    with pytest.raises(ValueError, match="frame holds no rate"):
+        as_planned(frame.assign(rate=np.nan), schedules)
 
 
 def test_best_tunes_each_group_and_refuses_the_edge():

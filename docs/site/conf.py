@@ -33,6 +33,7 @@ include_patterns = [
     "docs/site/*.md",
     "CONTRIBUTING.md",
     "data/README.md",
+    "deploy/jupyterhub/README.md",
     "LICENSE-TEXT.md",
 ]
 suppress_warnings = ["config.cache"]

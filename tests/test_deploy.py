@@ -1,0 +1,145 @@
+"""What must hold of containers and hubs without starting one: safe by default, and of one mind.
+
+`deploy/container/try_in_chroot.py` and `deploy/jupyterhub/test_hub.py` start them, as root.
+"""
+
+import json
+import re
+import runpy
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from traitlets.config import Config
+
+ROOT = Path(__file__).resolve().parents[1]
+HUB = ROOT / "deploy" / "jupyterhub"
+
+
+def text(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+INSTRUCTIONS = runpy.run_path(str(ROOT / "deploy" / "container" / "try_in_chroot.py"))[
+    "instructions"
+](text("Dockerfile"))
+
+
+def said(word: str) -> list[str]:
+    return [rest for first, rest in INSTRUCTIONS if first == word]
+
+
+COMPOSE = yaml.safe_load(text("compose.yaml"))["services"]["course"]
+CLUSTER = yaml.safe_load(text("deploy/kubernetes/values.yaml"))
+COMMAND = json.loads(said("CMD")[-1])
+
+
+def test_the_image_has_a_pinned_python_that_the_course_supports():
+    (base,) = said("FROM")
+    version = re.fullmatch(r"python:(3\.\d+\.\d+)-slim-\w+", base)
+    assert version, base
+    supported = tomllib.loads(text("pyproject.toml"))["project"]["requires-python"]
+    assert version[1] in SpecifierSet(supported)
+
+
+def test_binder_takes_a_supported_python_and_the_tested_versions():
+    python = text(".binder/runtime.txt").strip().removeprefix("python-")
+    assert f"python:{python}." in said("FROM")[0]
+    lines = text(".binder/requirements.txt").splitlines()
+    assert {"-c ../constraints.txt", "-e ."} <= set(lines)
+
+
+def test_every_installation_keeps_to_the_constraints():
+    for name in ("Dockerfile", "deploy/kubernetes/Dockerfile", "deploy/jupyterhub/README.md"):
+        joined = text(name).replace("\\\n", " ")
+        found = re.findall(r"pip install(.*?)(?:&&|;|$)", joined, re.MULTILINE)
+        assert found, name
+        assert all("constraints.txt" in words for words in found), name
+
+
+def test_the_container_is_no_root_and_keeps_its_token():
+    assert said("USER")[-1] not in ("0", "root")
+    assert not re.search(r"allow-root|token|password", " ".join(COMMAND))
+    assert COMPOSE["cap_drop"] == ["ALL"]
+    assert COMPOSE["read_only"]
+    assert "no-new-privileges:true" in COMPOSE["security_opt"]
+
+
+def test_no_password_and_no_token_stands_in_a_file():
+    secret = re.compile(r"(password|passwd|token|secret)\w*[\"']?\s*[=:]\s*[\"']?[\w$]", re.I)
+    files = [*ROOT.glob("deploy/*/*"), *map(ROOT.joinpath, ("Dockerfile", "compose.yaml"))]
+    files += [ROOT / ".devcontainer" / "devcontainer.json"]
+    code = {".py", ".sh", ".md"}  # here they are variables and prose
+    for path in (p for p in files if p.is_file() and p.suffix not in code):
+        lines = [line for line in path.read_text().splitlines() if line.strip()[:1] != "#"]
+        assert not [line for line in lines if secret.search(line)], path
+
+
+def test_one_port_published_for_this_machine_only():
+    (published,) = COMPOSE["ports"]
+    assert re.fullmatch(r"127\.0\.0\.1:\d+:\d+", published)
+    port = published.rsplit(":", 1)[1]
+    assert said("EXPOSE") == [port]
+    assert f"--ServerApp.port={port}" in COMMAND
+    (check,) = said("HEALTHCHECK")
+    assert f"127.0.0.1:{port}/api" in json.loads(check.split(" CMD ", 1)[1])[-1]
+
+
+def test_what_learners_write_lies_on_a_volume_everywhere():
+    (home,) = said("VOLUME")
+    assert said("WORKDIR")[-1] == home
+    assert [volume.split(":")[1] for volume in COMPOSE["volumes"]] == [home]
+    assert CLUSTER["singleuser"]["storage"]["homeMountPath"] == home
+    assert str(CLUSTER["singleuser"]["uid"]) == said("USER")[-1]
+
+
+def test_the_devcontainer_works_on_the_course_that_the_image_installed():
+    about = json.loads(text(".devcontainer/devcontainer.json"))
+    where = ROOT / ".devcontainer" / about["build"]["dockerfile"]
+    assert where.resolve() == ROOT / "Dockerfile"
+    assert about["workspaceFolder"] == said("WORKDIR")[0]  # -e . was run there
+    assert f"target={about['workspaceFolder']}," in about["workspaceMount"]
+    assert f"--uid {said('USER')[-1]} {about['remoteUser']} " in said("RUN")[0]
+    python = about["customizations"]["vscode"]["settings"]["python.defaultInterpreterPath"]
+    assert f"PATH={Path(python).parent}:" in said("ENV")[0]
+
+
+def test_the_image_takes_nothing_along_that_git_ignores():
+    ignored = [line for line in text(".gitignore").splitlines() if line[0] != "#"]
+    assert {f"**/{line.strip('/')}" for line in ignored} <= set(text(".dockerignore").splitlines())
+
+
+def configuration(learners: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
+    monkeypatch.setenv("LRCOURSE_LEARNERS", str(learners))
+    config = Config()
+    code = compile(text("deploy/jupyterhub/jupyterhub_config.py"), "config", "exec")
+    exec(code, {"get_config": lambda: config})
+    return config
+
+
+def test_the_hub_is_closed_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    learners = tmp_path / "learners.txt"
+    learners.write_text("ada\nbob\n")
+    hub = configuration(learners, monkeypatch)
+    assert hub.JupyterHub.bind_url.startswith("http://127.0.0.1:")
+    assert hub.JupyterHub.hub_bind_url.startswith("http://127.0.0.1:")
+    assert hub.JupyterHub.authenticator_class == "pam"
+    assert hub.Authenticator.allowed_users == {"ada", "bob"}
+    assert hub.Authenticator.allow_existing_users is False
+    assert "allow_all" not in hub.Authenticator
+    assert hub.Spawner.mem_limit == CLUSTER["singleuser"]["memory"]["limit"]
+    assert int(hub.SystemdSpawner.unit_extra_properties["TasksMax"]) > 0
+    learners.write_text("\n")
+    with pytest.raises(SystemExit, match=r"learners\.txt names nobody"):
+        configuration(learners, monkeypatch)
+
+
+def test_the_hubs_packages_are_pinned_and_do_not_contradict_the_course():
+    lines = (HUB / "requirements.txt").read_text().splitlines()
+    pins = [Requirement(line) for line in lines if line[0] != "#"]
+    assert all(re.fullmatch(r"==[\w.]+", str(pin.specifier)) for pin in pins)
+    course = {line.split("==")[0].lower() for line in text("constraints.txt").splitlines()}
+    assert not {pin.name.lower() for pin in pins} & course

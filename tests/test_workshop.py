@@ -1,0 +1,168 @@
+"""What goes into a workshop's folder: copies that run, slides without a network, one zip."""
+
+import re
+import shutil
+import zipfile
+from html.parser import HTMLParser
+from pathlib import Path
+from types import SimpleNamespace
+
+import nbformat
+import pytest
+
+from lrcourse import machine, notebooks, workshop
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = notebooks.chapters(["00", "12"])  # the shortest chapter, and one full of formulas
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a workshop of two chapters; npm is not asked for anything."""
+    out = tmp_path_factory.mktemp("made") / "out"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(workshop, "fetch", lambda into: None)
+        assert workshop.make(out, SOURCES) == 0
+    return out
+
+
+def test_copies(made: Path):
+    for source in notebooks.chapters():
+        whole, copy = notebooks.read_source(source), workshop.learner(source)
+        assert not notebooks.tagged(copy, "solution")
+        assert len(copy.cells) == len(whole.cells) - len(notebooks.tagged(whole, "solution"))
+        exercises = notebooks.tagged(copy, "exercise")
+        assert exercises and all("answer = ..." in cell.source for cell in exercises)
+        assert not any(cell.get("outputs") for cell in copy.cells)
+    for source in SOURCES:
+        name = f"{source.stem}.ipynb"
+        stored = (ROOT / "notebooks" / name).read_bytes()
+        assert (made / "instructor" / name).read_bytes() == stored
+        assert nbformat.read(made / "learner" / name, 4) == workshop.learner(source)
+
+
+def test_handout_is_all_that_a_learner_copy_needs(made: Path, tmp_path: Path, monkeypatch):
+    """Unpacked elsewhere, a learner copy runs to its end, on the package in the hand-out."""
+    archive = made / f"{workshop.HANDOUT}.zip"
+    again = tmp_path / "again.zip"
+    workshop.write_zip(again, SOURCES)
+    assert archive.read_bytes() == again.read_bytes()
+    with zipfile.ZipFile(archive) as packed:
+        packed.extractall(tmp_path)
+    course = tmp_path / workshop.HANDOUT
+    assert not [*course.rglob("source")]
+    links = re.findall(r"\]\(([^):#]+)\)", (course / "README.md").read_text(encoding="utf-8"))
+    links = [link for link in links if not link.startswith("notebooks/")]  # two chapters only
+    assert len(links) > 5
+    assert [link for link in links if not (course / link).exists()] == []
+
+    copy = course / "notebooks" / f"{SOURCES[0].stem}.ipynb"
+    monkeypatch.setenv("PYTHONPATH", str(course))
+    notebook = nbformat.read(copy, 4)
+    asks = nbformat.v4.new_code_cell("import lrcourse\nprint(lrcourse.__file__)")
+    notebook.cells.append(asks)
+    ran = notebooks.execute(notebook, copy.stem, cwd=copy.parent)
+    assert notebooks.verdicts(ran) == []
+    told = [o.text for cell in notebooks.tagged(ran, "exercise") for o in cell.outputs]
+    assert len(told) == 3 and all(text.startswith("☐") for text in told)
+    assert Path(ran.cells[-1].outputs[0].text.strip()).is_relative_to(course)
+
+
+class Addresses(HTMLParser):
+    """Collects what a page would load, and its pages of slides."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loads: list[str] = []
+        self.alts: list[str] = []
+        self.sections = 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        have = {name: value or "" for name, value in attrs}
+        if tag != "a":
+            self.loads += [have[key] for key in ("src", "href", "data") if key in have]
+        self.alts += [have["alt"]] if tag == "img" else []
+        self.sections += tag == "section"
+
+
+def test_slides_ask_no_other_host(made: Path):
+    for source in SOURCES:
+        text = (made / "slides" / f"{source.stem}.html").read_text(encoding="utf-8")
+        page = Addresses()
+        page.feed(text)
+        style = re.findall(r"(?:url\(|@import|from )\s*['\"]?([^'\")\s]+)", text)
+        assert len(page.loads) > 5
+        assert [a for a in page.loads + style if re.match(r"(https?:)?//", a)] == []
+        local = {address for address in page.loads if not address.startswith(("data:", "#"))}
+        assert {address.split("/")[0] for address in local} == {"reveal.js", "katex"}
+        assert page.alts and all(len(alt) > 20 for alt in page.alts)
+        assert page.sections > 20
+
+
+def test_pages_keep_the_answer_from_the_question():
+    """Nothing but text follows a prediction or an exercise on its page; no page is overfull."""
+    for source in SOURCES:
+        cells = workshop.pages(nbformat.read(notebooks.notebook_of(source), 4))
+        starts = [cell.metadata["slideshow"]["slide_type"] != "-" for cell in cells]
+        filled = 0
+        for before, cell, new in zip([None, *cells], cells, starts, strict=False):
+            predicted = before is not None and "**Predict" in before.source
+            assert new or not predicted or cell.cell_type == "markdown"
+            assert new or "solution" not in cell.metadata.get("tags", [])
+            filled = workshop.height(cell) if new else filled + workshop.height(cell)
+            assert new or filled <= workshop.FULL
+
+
+def test_other_folders_are_left_alone(made: Path, tmp_path: Path, capsys):
+    thesis = tmp_path / "thesis"
+    thesis.mkdir()
+    (thesis / "chapter1.tex").write_text("years of work")
+    for place in (thesis, thesis / "chapter1.tex"):
+        with pytest.raises(SystemExit, match="did not make it"):
+            workshop.make(place, SOURCES)
+    assert [path.name for path in thesis.iterdir()] == ["chapter1.tex"]
+
+
+def test_without_node_the_rest_is_made_and_said(tmp_path: Path, capsys, monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    out = tmp_path / "out"
+    for _ in range(2):  # again into its own folder
+        assert workshop.make(out, SOURCES[:1]) == 1
+        (out / "notes.txt").touch()
+    said = capsys.readouterr().out
+    assert "No slides: they need Node.js" in said
+    assert len([*(out / "learner").iterdir()]) == 1
+    assert (out / f"{workshop.HANDOUT}.zip").exists() and (out / "notes.txt").exists()
+
+
+def test_check_the_day_before(monkeypatch, capsys):
+    monkeypatch.setattr(machine, "problems", list)
+    monkeypatch.setattr(machine, "pace", lambda: 2.0)
+    assert machine.main() == 0
+    said = capsys.readouterr().out
+    assert "will take about 90 s here" in said and "slow" not in said
+    monkeypatch.setattr(machine, "pace", lambda: 10.0)
+    assert machine.main() == 0
+    assert "That is slow." in capsys.readouterr().out
+
+    monkeypatch.undo()
+    small = SimpleNamespace(available=2**29, total=2**31, free=2**29)
+    monkeypatch.setattr(machine.psutil, "virtual_memory", lambda: small)
+    monkeypatch.setattr(machine.shutil, "disk_usage", lambda path: small)
+    assert machine.main() == 1
+    said = capsys.readouterr().out
+    assert "✘ Only 0.5 GiB of memory are free" in said and "Close other programs" in said
+    assert "✘ Only 0.5 GiB of disk are free" in said and "not run here yet" in said
+
+
+def test_plans_add_up():
+    """In each plan of docs/teaching.md the minutes make the clock, and the clock the total."""
+    text = (ROOT / "docs" / "teaching.md").read_text(encoding="utf-8")
+    plans = re.findall(r"^## .*? day: (\d+) minutes$(.*?)(?=^## )", text, re.M | re.S)
+    assert len(plans) == 2
+    for total, plan in plans:
+        rows = re.findall(r"^\| (\d+):(\d\d) \| (\d+) \|", plan, re.M)
+        clock = [60 * int(h) + int(m) for h, m, _ in rows]
+        minutes = [int(m) for *_, m in rows]
+        assert sum(minutes) == int(total)
+        assert clock == [sum(minutes[:i]) for i in range(len(minutes))]
