@@ -140,7 +140,7 @@ def test_search_finds_warmup(browser, site):
     tab.close()
 
 
-def test_a_solution_is_folded_until_it_is_asked_for_and_not_in_print(browser, site):
+def test_a_solution_is_folded_until_it_is_asked_for(browser, site):
     tab = browser.new_page()
     tab.goto(f"{site[0]}/notebooks/01_gradient_descent.html")
     code = tab.locator(".tag_solution .cell_input")
@@ -148,6 +148,20 @@ def test_a_solution_is_folded_until_it_is_asked_for_and_not_in_print(browser, si
     assert not any(code.nth(i).is_visible() for i in range(5))
     tab.get_by_text("Show the solution").first.click()
     assert [code.nth(i).is_visible() for i in range(5)] == [True] + 4 * [False]
+    tab.close()
+
+
+def test_on_paper_a_dark_page_is_light_and_all_text(browser, site):
+    tab = browser.new_page(color_scheme="dark")
+    tab.goto(f"{site[0]}/notebooks/01_gradient_descent.html")
+    tab.emulate_media(media="print")
+    tab.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert tab.locator("html[data-theme=light]").count() == 1
+    assert tab.locator(".bd-article h2").first.is_visible()
+    for other in (".tag_solution .cell_input", ".bd-sidebar-primary", ".prev-next-footer"):
+        assert not tab.locator(other).first.is_visible(), other
+    tab.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert tab.locator("html[data-theme=dark]").count() == 1
     tab.close()
 
 
