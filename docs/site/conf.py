@@ -57,6 +57,8 @@ katex_css_path = "katex/katex.min.css"
 
 html_theme = "sphinx_book_theme"
 html_title = project
+html_context = {"default_mode": "auto"}  # light or dark as the reader's machine is
+html_favicon = "static/favicon.svg"
 html_static_path = ["static", str(ROOT / "build" / "npm" / "static")]
 html_css_files = ["course.css"]
 html_js_files = ["print.js"]

@@ -25,7 +25,10 @@ MISSING_IMAGES = """async () => (await Promise.all([...document.images].map(imag
     return image.decode().then(() => null, () => image.src)
 }))).filter(source => source)"""
 TOO_WIDE = "document.documentElement.scrollWidth - window.innerWidth"
-FAULTS = """async (options) => (await axe.run({...options, resultTypes: ["violations"]}))
+# No preloading: it asks for what style sheets import by addresses that are wrong.
+FAULTS = """async (options) => (await axe.run({
+        ...options, preload: false, resultTypes: ["violations"]
+    }))
     .violations.filter(fault => ["serious", "critical"].includes(fault.impact))
     .map(fault => `${fault.id}, ${fault.nodes.length} times: ${fault.nodes[0].html.slice(0, 150)}`)
 """
@@ -98,7 +101,7 @@ def test_each_page_is_whole_and_fits_and_bars_nobody(browser, site, pages, axe):
             tab.wait_for_selector(f"html[data-theme={scheme}]")
             wrong += [f"{page}, {scheme}: {fault}" for fault in tab.evaluate(FAULTS, COLOURS)]
     tab.close()
-    assert wrong == []
+    assert not wrong, "\n".join(wrong)
     assert {url for url in asked if not url.startswith((address, "data:", "blob:"))} == set()
     assert len(asked) > len(pages)
 
