@@ -13,8 +13,7 @@ Each sets up what it needs in .venv (or the folder that LRCOURSE_VENV names), in
 Linux, --cuda brings PyTorch's CUDA build, gigabytes more. On Windows write python for python3.
 """
 
-# Standard library only, and no syntax newer than Python 3.6: an old Python must get as far as
-# telling its reader that it is old.
+# Standard library and Python 3.6's syntax only: an old Python must get to say that it is old.
 import hashlib
 import importlib.util
 import json
@@ -178,7 +177,8 @@ def main(arguments: List[str]) -> int:
         )
     if command == "clean":
         return clean()
-    set_up("--cuda" in arguments, command == "site")
+    browser = shutil.which(os.environ.get("CHROMIUM", "chromium")) or shutil.which("google-chrome")
+    set_up("--cuda" in arguments, command == "site" or (command == "test" and browser is not None))
     if command == "lab":
         return lab(rest)
     names = {"check": "machine", "test": "checks", "notebooks": "notebooks build"}

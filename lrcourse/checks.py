@@ -17,12 +17,13 @@ STAGES = {
     "lint": "ruff check --no-cache .",
     "format": "ruff format --check --no-cache .",
     "types": "mypy",
-    "unit tests": "pytest --ignore=tests/test_notebooks.py",
+    "unit tests": "pytest --ignore=tests/test_notebooks.py --ignore=tests/browser",
     "notebook checks": "pytest tests/test_notebooks.py",
+    "browser": "pytest -rs tests/browser",
     "notebooks, seed 1": "lrcourse.notebooks verify --seed 1",
     "notebooks, stored": "lrcourse.notebooks compare",
 }
-SLOW = ["notebooks, seed 1", "notebooks, stored"]  # these run every chapter
+SLOW = ["browser", "notebooks, seed 1", "notebooks, stored"]  # minutes each
 
 
 def run(stages: dict[str, str]) -> int:
@@ -42,9 +43,9 @@ def run(stages: dict[str, str]) -> int:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line: all stages, or with --fast those that do not run the notebooks."""
+    """The command line: all stages, or with --fast those that take no minutes."""
     parser = argparse.ArgumentParser(prog="python -m lrcourse.checks", description=__doc__)
-    parser.add_argument("--fast", action="store_true", help="do not run the notebooks")
+    parser.add_argument("--fast", action="store_true", help="neither notebooks nor browser")
     fast = parser.parse_args(arguments).fast
     return run({name: c for name, c in STAGES.items() if not (fast and name in SLOW)})
 

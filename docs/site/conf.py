@@ -2,12 +2,16 @@
 
 import os
 import sys
+import typing
 from pathlib import Path
 
-from sphinxcontrib import katex
+from docutils import nodes
+from sphinx import addnodes
+from sphinx.application import Sphinx
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(Path(__file__).parent))  # for the two small extensions beside this file
+# lrcourse as it is here, and the small extensions beside this file.
+sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
 project = "The Learning Rate, by Experiment"
 author = "The contributors of The Learning Rate, by Experiment"
@@ -20,6 +24,7 @@ extensions = [
     "sphinx_togglebutton",
     "sphinxcontrib.katex",
     "figures",
+    "formulas",
     "terms",
 ]
 root_doc = "docs/site/index"
@@ -45,20 +50,22 @@ default_role = "literal"
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
+python_use_unqualified_type_names = True
 napoleon_google_docstring = True
 
 katex_prerender = True  # by node, while building: a reader's browser runs nothing for a formula
 katex_css_path = "katex/katex.min.css"
-# Over TCP it waits until its server listens; over a socket file only until there is the file.
-katex.KaTeXServer.start_server_process = katex.KaTeXServer.start_network_socket
-katex.STARTUP_TIMEOUT = 60.0  # seconds; a busy machine may need a few for node
 
 html_theme = "sphinx_book_theme"
 html_title = project
+html_context = {"default_mode": "auto"}  # light or dark as the reader's machine is
+html_favicon = "static/favicon.svg"
 html_static_path = ["static", str(ROOT / "build" / "npm" / "static")]
 html_css_files = ["course.css"]
+html_js_files = ["print.js"]
 html_extra_path = ["extra"]  # index.html at the top, which leads to this one
 html_show_sourcelink = False
+html_use_index = html_domain_indices = False  # the search finds more
 html_copy_source = True
 html_last_updated_fmt = None
 html_theme_options = {
@@ -88,3 +95,23 @@ if repository:
 togglebutton_hint = "Show the solution"
 togglebutton_hint_hide = "Hide the solution"
 togglebutton_selector = ".tag_solution, .toggle"
+togglebutton_open_on_print = False  # exercises on paper are to be done
+
+
+def plain_types(app: Sphinx, called: typing.Any, bound: bool) -> None:
+    """Say `float` in a signature, not how a schedule checks that it is one."""
+    if any("Annotated" in str(kind) for kind in getattr(called, "__annotations__", {}).values()):
+        called.__annotations__ = typing.get_type_hints(called)
+
+
+def no_values(app: Sphinx, tree: nodes.document) -> None:
+    """Leave out what constants are: tables of cases and of answers, and paths of this machine."""
+    for said in [*tree.findall(addnodes.desc_annotation)]:
+        if said.astext().startswith(" = "):
+            said.parent.remove(said)
+
+
+def setup(app: Sphinx) -> None:
+    """Sphinx calls this."""
+    app.connect("doctree-read", no_values)
+    app.connect("autodoc-before-process-signature", plain_types)
