@@ -169,12 +169,10 @@ def main(numbers: list[str]) -> int:
     alone, many = rows[LEARNERS[0]], rows[LEARNERS[-1]]
     shared = max(alone[3] - alone[2], 0)
     print(
-        f"{CLASS} learners: {1 + shared + CLASS * many[2]:.0f} GB = 1 for the system and the hub, "
+        f"{CLASS} learners: {1 + shared + CLASS * many[2]:.0f} GB = 1 for the system and the hub,"
+        f" {shared:.1f} that they share, {many[2]:.2f} each."
     )
-    print(
-        f"{shared:.1f} that they share, {many[2]:.2f} each. When all run the whole chapter at the"
-    )
-    print("same moment, it takes them " + ", ".join(waits(many[1])))
+    print("All running it at the same moment: " + ", ".join(waits(many[1])))
     ratio = many[0] / alone[0] / (LEARNERS[-1] / cores)
     print(f"at most {AT_MOST:g} is asked for, on a machine that does nothing else")
     print(f"ratio: {ratio:.2f}")
