@@ -166,6 +166,8 @@ def main(arguments: List[str]) -> int:
         return 0
     words = ["a^", "--fast", "[^-].*", ".*"]  # what may follow a command, by the number in `takes`
     takes = {"lab": 3, "check": 0, "test": 1, "notebooks": 2, "site": 2, "workshop": 2, "clean": 0}
+    if not (ROOT / "notebooks" / "source").is_dir():  # a workshop's hand-out
+        takes = {name: takes[name] for name in ("lab", "check", "clean")}
     for word in [command] if command not in takes else rest:
         if not re.fullmatch(words[takes.get(command, 0)], word):
             sys.exit(f"course.py does not know `{word}` here; alone, it prints its help.")
@@ -182,11 +184,9 @@ def main(arguments: List[str]) -> int:
     if command == "lab":
         return lab(rest)
     names = {"check": "machine", "test": "checks", "notebooks": "notebooks build"}
-    what = ["-m", *f"lrcourse.{names.get(command, command)}".split()]
-    if command in ("site", "workshop"):  # the folder is named as seen from here, not from ROOT
-        rest = [os.path.abspath(word) for word in rest]
-    if command == "site":
-        what = [str(ROOT / "docs" / "site" / "build.py")]
+    module = ["-m", *f"lrcourse.{names.get(command, command)}".split()]
+    what = [str(ROOT / "docs" / "site" / "build.py")] if command == "site" else module
+    rest = [os.path.abspath(w) if command in ("site", "workshop") else w for w in rest]  # folders
     return subprocess.call([str(PYTHON), *what, *rest], cwd=str(ROOT), env=environment())
 
 

@@ -143,7 +143,7 @@ def main() -> int:
     print(f"GPU: {gpu[kind]}; no chapter needs one.")
     times = pace()
     print(
-        f"Speed: a chapter that the course gives {TYPICAL} s to run will take about "
+        f"Speed: what computes for {TYPICAL} s on the machine that timed the course takes about "
         f"{TYPICAL * times:.0f} s here (from one small training, so within a factor of two or so)."
     )
     if times > SLOW:

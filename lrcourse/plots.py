@@ -492,7 +492,7 @@ def terrain(
             axes.plot(*points.T, surface(points), "o-", color="#D55E00", ms=5, lw=2.2, zorder=6)
         axes.set_xlabel(labels[0], labelpad=8)
         axes.set_ylabel(labels[1], labelpad=8)
-        axes.set_zlabel(labels[2], labelpad=4)
+        axes.set_zlabel(labels[2], labelpad=10)
         for name in "xyz":
             axes.locator_params(name, nbins=5)
         axes.view_init(elev=48, azim=-62)

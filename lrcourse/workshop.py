@@ -10,6 +10,7 @@ With `--run [NN ...]` nothing is written: learner copies run from top to bottom,
 
 import argparse
 import base64
+import re
 import shutil
 import struct
 import subprocess
@@ -101,6 +102,7 @@ TEMPLATE = """
   .reveal .slides img { max-height: FIGUREpx; max-width: 100%; width: auto; margin: 4px auto;
     display: block; }
   .reveal .slides .jp-Cell { padding: 2px 0; }
+  .reveal .slide-number { right: auto; left: 8px; }
 </style>
 <script src="reveal.js/dist/reveal.js"></script>
 <script>
@@ -152,7 +154,7 @@ def pieces(notebook: NotebookNode) -> Iterator[NotebookNode]:
             continue
         bare = {**cell.metadata, "transient": {"remove_source": True}}
         output = nbformat.v4.new_code_cell("", outputs=cell.outputs, metadata=bare)
-        if cell.source.startswith("plots.") and cell.outputs:
+        if re.search(r"^(\w+ = )?plots\.", cell.source, re.MULTILINE) and cell.outputs:
             yield output
         elif height(cell) > FULL and cell.outputs:
             cell.outputs = []

@@ -213,3 +213,12 @@ def test_clean_deletes_caches_only(tmp_path: Path):
     subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
     assert [name for name in kept if not (copy / name).exists()] == []
     assert [name for name in gone if (copy / name).exists()] == []
+
+
+@pytest.mark.parametrize("command", ["test", "notebooks", "site", "workshop"])
+def test_a_handout_refuses_what_it_cannot_do(command: str, tmp_path: Path):
+    (tmp_path / "course.py").write_bytes(COURSE.read_bytes())
+    start = [sys.executable, str(tmp_path / "course.py"), command]
+    result = subprocess.run(start, cwd=tmp_path, capture_output=True, encoding="utf-8", timeout=60)
+    assert f"does not know `{command}` here" in sentence(result)
+    assert [path.name for path in tmp_path.iterdir()] == ["course.py"]
