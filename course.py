@@ -183,8 +183,13 @@ def main(arguments: List[str]) -> int:
     set_up("--cuda" in arguments, command == "site" or (command == "test" and browser is not None))
     if command == "lab":
         return lab(rest)
-    names = {"check": "machine", "test": "checks", "notebooks": "notebooks build"}
-    module = ["-m", *f"lrcourse.{names.get(command, command)}".split()]
+    names = {
+        "check": "lrcourse.machine",
+        "test": "tools.checks",
+        "notebooks": "tools.notebooks build",
+        "workshop": "tools.workshop",
+    }
+    module = ["-m", *names.get(command, "").split()]
     what = [str(ROOT / "docs" / "site" / "build.py")] if command == "site" else module
     rest = [os.path.abspath(w) if command in ("site", "workshop") else w for w in rest]  # folders
     return subprocess.call([str(PYTHON), *what, *rest], cwd=str(ROOT), env=environment())

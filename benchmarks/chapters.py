@@ -13,7 +13,7 @@ import time
 import nbformat
 import psutil
 
-from lrcourse import notebooks
+from tools import notebooks
 
 SECONDS, GIGABYTES = 90, 1.2  # what a chapter may take on two cores
 

@@ -26,7 +26,7 @@ import psutil
 import requests
 import websocket
 
-from lrcourse import notebooks
+from tools import notebooks
 
 LEARNERS, CLASS = (1, 2, 4, 8), 20
 AT_MOST = 1.5  # the ratio

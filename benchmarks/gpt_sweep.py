@@ -16,7 +16,7 @@ import torch
 from torch.optim import AdamW
 
 from lrcourse.data import corpus
-from lrcourse.experiments import SCALES
+from lrcourse.experiments.declared import SCALES
 from lrcourse.machine import device
 from lrcourse.models import GPT, next_token_loss
 from lrcourse.sweeps import final, sweep

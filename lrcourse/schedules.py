@@ -26,74 +26,31 @@ A wrong argument raises a ValueError that names it. Four rules say how schedules
 # ruff: noqa: D102  (what `formula` and `length` mean is said once, in Schedule)
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from itertools import accumulate, pairwise
-from numbers import Integral, Real
-from types import NoneType
-from typing import (
-    TYPE_CHECKING,
-    Annotated,
-    Any,
-    Literal,
-    NamedTuple,
-    get_args,
-    get_origin,
-    overload,
-)
+from numbers import Real
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
+
+from lrcourse.arguments import (
+    Count,
+    Factor,
+    Flag,
+    Milestones,
+    Positive,
+    Share,
+    Steps,
+    check_argument,
+    whole_number,
+)
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
 
 FloatArray = NDArray[np.float64]
-
-
-# ------------------------------------------------------------------------ what arguments may be
-
-
-class _Rule(NamedTuple):
-    expected: str
-    holds: Callable[[Any], bool]
-
-
-def _whole(value: object) -> bool:
-    # True is an integer to Python, but `Linear(0, 1, True)` is a slip and not a length of 1.
-    return not isinstance(value, bool) and isinstance(value, Integral)
-
-
-def _finite(value: object) -> bool:
-    return not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value)
-
-
-def _ascending(value: Any) -> bool:
-    steps = isinstance(value, list | tuple | range) and all(_whole(m) and m >= 0 for m in value)
-    return steps and list(value) == sorted(value)
-
-
-# A field annotated with one of these, with a Literal, or with either `| None`, is checked.
-Steps = Annotated[int, _Rule("a whole number >= 0", lambda v: _whole(v) and v >= 0)]
-Count = Annotated[int, _Rule("a whole number >= 1", lambda v: _whole(v) and v >= 1)]
-Factor = Annotated[float, _Rule("a finite number >= 0", lambda v: _finite(v) and v >= 0)]
-Positive = Annotated[float, _Rule("a finite number > 0", lambda v: _finite(v) and v > 0)]
-Share = Annotated[float, _Rule("a number from 0 to 1", lambda v: _finite(v) and 0 <= v <= 1)]
-Flag = Annotated[bool, _Rule("True or False", lambda v: isinstance(v, bool))]
-Milestones = Annotated[Sequence[int], _Rule("ascending whole numbers >= 0", _ascending)]
-
-
-def _check(name: str, value: Any, kind: Any) -> None:
-    if NoneType in get_args(kind):
-        if value is None:
-            return
-        kind = get_args(kind)[0]
-    rules = getattr(kind, "__metadata__", ())
-    if get_origin(kind) is Literal:
-        rules = (_Rule(f"one of {get_args(kind)}", get_args(kind).__contains__),)
-    for rule in rules:
-        if not rule.holds(value):
-            raise ValueError(f"{name} is {value!r}, expected {rule.expected}")
 
 
 # -------------------------------------------------------------------------------- the algebra
@@ -129,7 +86,7 @@ class Schedule:
     def __post_init__(self) -> None:
         for field in fields(self):  # type: ignore[arg-type]
             value = getattr(self, field.name)
-            _check(field.name, value, field.type)
+            check_argument(field.name, value, field.type)
             if isinstance(value, np.generic):  # keep a plain number: its repr is readable
                 object.__setattr__(self, field.name, value.item())
 
@@ -673,11 +630,62 @@ def wsd(
     array([0.  , 0.5 , 1.  , 1.  , 1.  , 0.75, 0.5 , 0.25, 0.  , 0.  ])
     """
     for name, value in {"total": total, "warmup": warmup, "cooldown": cooldown}.items():
-        _check(name, value, Steps)
+        check_argument(name, value, Steps)
     if warmup + cooldown > total:
         raise ValueError(f"total is {total}, expected >= warmup + cooldown = {warmup + cooldown}")
     stable = Constant(1.0, total - warmup - cooldown)
     return Warmup(warmup) >> stable >> shape(start=1.0, end=end, length=cooldown)
+
+
+PLANS = ("constant", "step", "inverse-sqrt", "linear", "cosine-10%", "cosine", "wsd")
+"""What `plan` knows, from the one that decays least to those that go to zero."""
+
+
+def plan(name: str, steps: int, *, warmup: int = 0, cooldown: int = 0) -> Schedule:
+    """The schedule of a run of `steps` updates: up in a straight line, then as its name says::
+
+        constant      stays at the peak
+        step          × √0.1 at 80 % and again at 90 % of the steps (DeepSeek LLM, Bi et al., 2024,
+                      arXiv 2401.02954, who name the levels 31.6 % and 10 %)
+        inverse-sqrt  √(warmup / t) after the warmup (Vaswani et al., 2017, arXiv 1706.03762)
+        linear        a straight line to 0 at the last step
+        cosine-10%    half a cosine to a tenth (Hoffmann et al., 2022, arXiv 2203.15556)
+        cosine        half a cosine to 0
+        wsd           stays at the peak, then a straight line to 0 in the last `cooldown` updates
+                      (Hu et al., 2024, arXiv 2404.06395)
+
+    Args:
+        name: one of `PLANS`.
+        steps: updates in the run, ≥ 1.
+        warmup: updates of the way up, from 0; 0 … steps, and at least 1 for inverse-sqrt.
+        cooldown: updates of the way down of wsd, 0 … steps − warmup; the others have none.
+
+    Raises:
+        ValueError: an unknown name, or a length that is out of range.
+
+    >>> plan("wsd", 8, warmup=2, cooldown=4)(np.arange(8))
+    array([0.  , 0.5 , 1.  , 1.  , 1.  , 0.75, 0.5 , 0.25])
+    >>> plan("step", 10, warmup=2)(np.arange(10)).round(3)
+    array([0.   , 0.5  , 1.   , 1.   , 1.   , 1.   , 1.   , 1.   , 0.316, 0.1  ])
+    """
+    check_argument("name", name, Literal[PLANS])
+    check_argument("steps", steps, Count)
+    check_argument("warmup", warmup, whole_number(1 if name == "inverse-sqrt" else 0, steps))
+    left = steps - warmup
+    check_argument("cooldown", cooldown, whole_number(0, left))
+    if name == "inverse-sqrt":
+        return InverseSqrt(warmup)
+    if name == "step":
+        return Warmup(warmup) * MultiStep([round(0.8 * steps), round(0.9 * steps)], math.sqrt(0.1))
+    if name == "wsd":
+        return wsd(steps, warmup, cooldown)
+    down: dict[str, Schedule] = {
+        "constant": Constant(),
+        "linear": Linear(1.0, 0.0, left),
+        "cosine-10%": Cosine(left, end=0.1),
+        "cosine": Cosine(left),
+    }
+    return Warmup(warmup) >> down[name]
 
 
 # -------------------------------------------------------------------------- listening to a metric
@@ -717,7 +725,7 @@ class Plateau:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            _check(field.name, getattr(self, field.name), field.type)
+            check_argument(field.name, getattr(self, field.name), field.type)
         if self.factor >= 1:
             raise ValueError(f"factor is {self.factor}, expected < 1")
 
@@ -757,8 +765,8 @@ def values(schedule: Callable[[int], float], steps: int, peak: float = 1.0) -> F
     >>> values(lambda t: 2.0**-t, 4)
     array([1.   , 0.5  , 0.25 , 0.125])
     """
-    _check("steps", steps, Steps)
-    _check("peak", peak, Factor)
+    check_argument("steps", steps, Steps)
+    check_argument("peak", peak, Factor)
     if isinstance(schedule, Schedule):
         return peak * schedule(np.arange(steps))
     return peak * np.array([schedule(t) for t in range(steps)], dtype=np.float64)
@@ -781,7 +789,7 @@ def recorded(
     """
     import torch  # here, so that schedules need no more than NumPy
 
-    _check("steps", steps, Steps)
+    check_argument("steps", steps, Steps)
     trainer = (optimizer or torch.optim.SGD)([torch.nn.Parameter(torch.zeros(1))], lr=lr)
     scheduler = make_scheduler(trainer)
     rates = np.empty(steps)

@@ -25,7 +25,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
 from lrcourse import events
-from lrcourse.cache import Cache, fingerprint
+from lrcourse.files import Cache, fingerprint
 from lrcourse.training import LOST, bar
 
 __all__ = ["as_planned", "best", "final", "sweep"]

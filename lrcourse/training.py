@@ -7,7 +7,6 @@ can assert what others assume: planned rate == recorded rate.
 import json
 import math
 import os
-import shutil
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -28,8 +27,9 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 from tqdm.auto import tqdm
 
 from lrcourse import events
+from lrcourse.files import write_whole
 
-__all__ = ["LOST", "Run", "checkpointed", "previous", "processes", "train"]
+__all__ = ["LOST", "Run", "checkpointed", "processes", "train"]
 
 LOST = 1e3
 """A run has diverged when its loss is not finite, or above this many times its first loss."""
@@ -96,7 +96,7 @@ class Run:
         arrays = {f"evaluation_{i}": v for i, v in enumerate(self.evaluations.values())}
         for name in ("loss", "rate", "gradient_norm", "update_norm", "evaluated_at"):
             arrays[name] = getattr(self, name)
-        with whole(path) as part, part.open("wb") as file:
+        with write_whole(path) as part, part.open("wb") as file:
             np.savez_compressed(file, about=np.array(json.dumps(about)), **arrays)  # type: ignore[arg-type]
 
     @staticmethod
@@ -133,59 +133,6 @@ def _reading(path: str | Path, what: str) -> Iterator[None]:
 def _refuse_other_format(path: str | Path, version: object) -> None:
     if version != _FORMAT:
         raise ValueError(f"{path} has format {version}, this course reads {_FORMAT}")
-
-
-class whole:
-    """Gives a path beside `path` to write to, and puts it in place only when all went well.
-
-    By then it has reached the disk, so that a power cut, too, leaves the old file or the new one.
-    With `keep` what stood at `path` stays as `previous(path)`.
-    """
-
-    def __init__(self, path: str | Path, keep: bool = False) -> None:
-        self.path, self.keep = Path(path), keep
-        self.part = self.path.with_name(self.path.name + f".{os.getpid()}.part")
-
-    def __enter__(self) -> Path:
-        return self.part
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        if kind is not None:
-            self.part.unlink(missing_ok=True)
-            return
-        _to_disk(self.part)
-        if self.keep and self.path.exists():
-            # A second name for the old file, so that none of these steps leaves `path` empty.
-            old = self.part.with_suffix(".old.part")
-            old.unlink(missing_ok=True)
-            try:
-                os.link(self.path, old)
-            except OSError:  # a file system without hard links
-                shutil.copyfile(self.path, old)
-                _to_disk(old)
-            os.replace(old, previous(self.path))
-            old.unlink(missing_ok=True)  # it stays where both were names of one file already
-        os.replace(self.part, self.path)
-        if os.name != "nt":  # where a folder cannot be opened
-            _to_disk(self.path.parent)
-
-
-def _to_disk(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def previous(checkpoint: str | Path) -> Path:
-    """Where `train` keeps the checkpoint before the last.
-
-    >>> previous("run/checkpoint.pt").name
-    'checkpoint.previous.pt'
-    """
-    path = Path(checkpoint)
-    return path.with_name(f"{path.stem}.previous{path.suffix}")
 
 
 def train(
@@ -483,7 +430,7 @@ def _save(
         "random": torch.get_rng_state(),
         "notes": dict(notes or {}),
     }
-    with whole(path, keep=True) as part:
+    with write_whole(path, keep=True) as part:
         torch.save(state, part)
 
 

@@ -7,8 +7,8 @@ import torch
 from torch.optim import SGD
 from torch.optim.lr_scheduler import StepLR
 
-from lrcourse import capstone
-from lrcourse.capstone import (
+from lrcourse.chapters import capstone
+from lrcourse.chapters.capstone import (
     BASELINES,
     SEEDS,
     Board,

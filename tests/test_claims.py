@@ -8,7 +8,7 @@ from nbformat.v4 import (
     new_output,
 )
 
-from lrcourse import claims
+from tools import claims
 
 
 def code(text, tags=()):
@@ -45,7 +45,7 @@ def test_entries_stand_in_their_section_with_figures_and_papers(tmp_path):
 
 def test_the_page_is_that_of_the_notebooks():
     text = claims.PAGE.read_text(encoding="utf-8")
-    assert text == claims.page(), "make it anew: python -m lrcourse.claims"
+    assert text == claims.page(), "make it anew: python -m tools.claims"
     rows = [line for line in text.splitlines() if line.startswith("| ") and "---" not in line]
     assert len(rows) > 600
     assert {len(row.replace("\\|", "").split("|")) for row in rows} == {6}

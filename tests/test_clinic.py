@@ -5,7 +5,16 @@ import warnings
 import numpy as np
 import pytest
 
-from lrcourse.clinic import CASES, STEPS, WARDS, Patient, admit, causes, remedy, warm_cosine
+from lrcourse.chapters.clinic import (
+    CASES,
+    STEPS,
+    WARDS,
+    Patient,
+    admit,
+    causes,
+    remedy,
+    warm_cosine,
+)
 
 
 @pytest.fixture(scope="module")

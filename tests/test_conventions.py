@@ -17,8 +17,9 @@ from numpy.testing import assert_allclose
 from torch.optim import Optimizer, lr_scheduler, swa_utils
 from torch.optim import lr_scheduler as lrs
 
-from lrcourse import conventions, schedules
-from lrcourse.conventions import (
+from lrcourse import schedules
+from lrcourse.chapters import conventions
+from lrcourse.chapters.conventions import (
     DIFFERENCES,
     NOT_WRITTEN,
     PHRASES,
@@ -390,7 +391,7 @@ def test_habits(W: int, n: int) -> None:
 
 ALONE = """
 import os, sys
-from lrcourse import conventions
+from lrcourse.chapters import conventions
 
 assert not {"torch", "transformers", "keras"} & set(sys.modules)
 before = dict(os.environ)

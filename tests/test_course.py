@@ -167,9 +167,9 @@ def test_complete_environment_is_used_at_once_from_any_folder(tmp_path: Path):
     venv = tmp_path / "venv"
     complete(venv)
     for words, run in {
-        ("test",): "-m lrcourse.checks",
-        ("test", "--fast"): "-m lrcourse.checks --fast",
-        ("notebooks", "03", "11"): "-m lrcourse.notebooks build 03 11",
+        ("test",): "-m tools.checks",
+        ("test", "--fast"): "-m tools.checks --fast",
+        ("notebooks", "03", "11"): "-m tools.notebooks build 03 11",
     }.items():
         result = course(*words, venv=venv, cwd=tmp_path, **NO_NETWORK)
         assert result.stdout == f"{ROOT} {run}\n", result

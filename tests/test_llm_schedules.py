@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lrcourse.recipes import PATH, Part, curve, recipes, schedule
+from lrcourse.chapters.recipes import PATH, Part, curve, recipes, schedule
 from lrcourse.schedules import Constant, Cosine, Linear
 
 ROWS = recipes()

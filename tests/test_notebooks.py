@@ -23,7 +23,8 @@ from nbformat import NotebookNode
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import SWALR
 
-from lrcourse import exercises, notebooks
+from lrcourse import exercises
+from tools import notebooks
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -22,11 +22,11 @@ from torch.optim import AdamW
 
 from lrcourse import training
 from lrcourse.data import corpus
+from lrcourse.files import previous
 from lrcourse.models import GPT, next_token_loss
-from lrcourse.plans import NAMES, plan
-from lrcourse.pretrain import Settings, main, parser
-from lrcourse.schedules import Cosine, Linear, values
-from lrcourse.training import Run, checkpointed, previous, train
+from lrcourse.pretrain.command import Settings, main, parser
+from lrcourse.schedules import PLANS, Cosine, Linear, plan, values
+from lrcourse.training import Run, checkpointed, train
 
 ROOT = Path(__file__).resolve().parents[1]
 KILLS = int(os.environ.get("LRCOURSE_KILLS", 3))
@@ -308,11 +308,11 @@ BAD = {
     "--schedule linnear": "argument --schedule: invalid choice: 'linnear'",
     "--peak 0": "peak must be finite and above 0, got 0.0",
     "--peak nan": "peak must be finite and above 0, got nan",
-    "--warmup 41": "warmup must be a whole number of 0 … 40, got 41",
-    "--schedule inverse-sqrt --warmup 0": "warmup must be a whole number of 1 … 40, got 0",
-    "--schedule wsd --cooldown 40": "cooldown must be a whole number of 0 … 38, got 40",
+    "--warmup 41": "warmup is 41, expected a whole number from 0 to 40",
+    "--schedule inverse-sqrt --warmup 0": "warmup is 0, expected a whole number from 1 to 40",
+    "--schedule wsd --cooldown 40": "cooldown is 40, expected a whole number from 0 to 38",
     "--schedule cosine --cooldown 4": "cooldown is for wsd alone, and schedule is cosine",
-    "--steps 0": "steps must be a whole number of at least 1, got 0",
+    "--steps 0": "steps is 0, expected a whole number >= 1",
     "--steps many": "argument --steps: invalid int value: 'many'",
     "--batch-size 0": "batch-size must be at least 1, got 0",
     "--context 0": "context must be at least 1, got 0",
@@ -360,11 +360,11 @@ def test_a_run_that_diverges_says_so(text, tmp_path, capsys):
 
 
 def test_plans_end_where_their_names_say():
-    factors = {name: plan(name, 1000, warmup=100, cooldown=200) for name in NAMES}
+    factors = {name: plan(name, 1000, warmup=100, cooldown=200) for name in PLANS}
     assert all(f(50) == pytest.approx(0.5) and f(100) == 1.0 for f in factors.values())
     ends = {name: f(1000) for name, f in factors.items()}
     wanted = {"constant": 1, "step": 0.1, "inverse-sqrt": 0.1**0.5, "cosine-10%": 0.1}
-    assert ends == pytest.approx({name: wanted.get(name, 0.0) for name in NAMES})
+    assert ends == pytest.approx({name: wanted.get(name, 0.0) for name in PLANS})
     assert [factors["step"](t) for t in (799, 800, 900)] == pytest.approx([1, 0.1**0.5, 0.1])
     assert factors["wsd"](800) == 1.0 and factors["wsd"](900) == pytest.approx(0.5)
     for bad in ({"name": "cosign"}, {"steps": 1.5}, {"warmup": -1}, {"cooldown": True}):

@@ -5,9 +5,18 @@ import json
 import pandas as pd
 import pytest
 
-from lrcourse import experiments
-from lrcourse.experiments import EXPERIMENTS, SCALES, Part, Scale, main, run, sensitivity, tuned
-from lrcourse.recordings import FOLDER, Recording, load, provenance, save
+from lrcourse.experiments import declared
+from lrcourse.experiments.declared import (
+    EXPERIMENTS,
+    SCALES,
+    Part,
+    Scale,
+    main,
+    run,
+    sensitivity,
+    tuned,
+)
+from lrcourse.experiments.recordings import FOLDER, Recording, load, provenance, save
 from lrcourse.schedules import Constant, Cosine
 
 FRAME = pd.DataFrame({"schedule": ["a", "b"], "seed": [0, 1], "test_loss": [2.5, None]})
@@ -87,9 +96,7 @@ TINY = Scale(
 def test_every_experiment_runs_and_reports(name, tmp_path, monkeypatch):
     # At a size that shows nothing but that all parts fit together.
     monkeypatch.setitem(SCALES, "cpu", TINY)
-    monkeypatch.setattr(
-        experiments, "best", lambda *_: pd.DataFrame({"optimum": 1.0, "peak": [0.01]})
-    )
+    monkeypatch.setattr(declared, "best", lambda *_: pd.DataFrame({"optimum": 1.0, "peak": [0.01]}))
     recording = run(name, folder=tmp_path)
     parts = EXPERIMENTS[name].parts(TINY)
     assert recording.about["runs"] == 2 * sum(len(p.schedules) * len(p.peaks) for p in parts)
@@ -102,9 +109,9 @@ def test_an_experiment_is_the_same_on_one_core_as_on_two(monkeypatch):
     monkeypatch.setitem(SCALES, "cpu", TINY)
     both = []
     for cores in (1, 2):
-        monkeypatch.setattr(experiments.os, "cpu_count", lambda cores=cores: cores)
-        text = experiments.corpus(context=8)
-        both.append(experiments._train(part, TINY, range(2), text, experiments.torch.device("cpu")))
+        monkeypatch.setattr(declared.os, "cpu_count", lambda cores=cores: cores)
+        text = declared.corpus(context=8)
+        both.append(declared._train(part, TINY, range(2), text, declared.torch.device("cpu")))
     pd.testing.assert_frame_equal(*both, rtol=1e-6)
 
 

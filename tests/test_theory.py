@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lrcourse.chapters.theory import Bound, LossLaw, areas, bound, bounds, fit_law
 from lrcourse.schedules import Constant, Cosine, Linear, Schedule, Step, Warmup, values, wsd
-from lrcourse.theory import Bound, LossLaw, areas, bound, bounds, fit_law
 
 FACTORS = st.lists(st.just(0.0) | st.floats(1e-6, 10), min_size=1, max_size=40).filter(any)
 

@@ -9,7 +9,7 @@ from torch import nn
 from torch.optim import SGD, Adam, AdamW
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, ReduceLROnPlateau, SequentialLR
 
-from lrcourse.curvature import Sharpness
+from lrcourse.chapters.curvature import Sharpness
 from lrcourse.data import Minibatches, digits, python_source, python_text
 from lrcourse.models import MLP, NextCharacter
 from lrcourse.schedules import Cosine, Plateau, Warmup, values

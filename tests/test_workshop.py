@@ -10,7 +10,8 @@ from types import SimpleNamespace
 import nbformat
 import pytest
 
-from lrcourse import machine, notebooks, workshop
+from lrcourse import machine
+from tools import notebooks, workshop
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = notebooks.chapters(["00", "12"])  # the shortest chapter, and one full of formulas

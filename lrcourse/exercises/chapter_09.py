@@ -9,7 +9,7 @@ import torch
 from torch.optim import SGD
 from torch.optim.lr_scheduler import LambdaLR
 
-from lrcourse.conventions import habits
+from lrcourse.chapters.conventions import habits
 from lrcourse.exercises.engine import Hint, exercise, number
 from lrcourse.schedules import Constant, Cosine, Linear, Warmup, recorded, values
 

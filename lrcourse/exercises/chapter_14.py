@@ -8,10 +8,10 @@ import torch.nn.functional as F
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
+from lrcourse.chapters.recipes import schedule
 from lrcourse.data import digits
 from lrcourse.exercises.engine import Hint, exercise, number
 from lrcourse.models import MLP
-from lrcourse.recipes import schedule
 from lrcourse.schedules import Constant, Cosine, Linear, OneMinusSqrt, Warmup
 
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from lrcourse.chapters.theory import LossLaw, areas, bound
 from lrcourse.exercises.engine import Hint, exercise, number
 from lrcourse.schedules import Constant, Cosine, Linear, Warmup, values, wsd
-from lrcourse.theory import LossLaw, areas, bound
 
 
 @exercise("15 peak")

@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import SGD
 
-from lrcourse.clinic import WARDS, causes
+from lrcourse.chapters.clinic import WARDS, causes
 from lrcourse.data import digits
 from lrcourse.exercises.engine import Hint, exercise
 from lrcourse.models import MLP

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from lrcourse import capstone
+from lrcourse.chapters import capstone
 from lrcourse.evidence import Difference, paired
 from lrcourse.exercises.engine import Hint, exercise, number
 from lrcourse.schedules import wsd

@@ -1,7 +1,7 @@
 """Every check of the course, in order: what `python3 course.py test` runs.
 
 All stages run even when one fails, so that one call tells everything. In an environment of your
-own (conda, say) `python -m lrcourse.checks` does the same.
+own (conda, say) `python -m tools.checks` does the same.
 """
 
 import argparse
@@ -10,9 +10,10 @@ import sys
 import time
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[1]
+
 __all__ = ["STAGES", "run"]
 
-ROOT = Path(__file__).resolve().parents[1]
 STAGES = {
     "lint": "ruff check --no-cache .",
     "format": "ruff format --check --no-cache .",
@@ -20,8 +21,8 @@ STAGES = {
     "unit tests": "pytest --ignore=tests/test_notebooks.py --ignore=tests/browser",
     "notebook checks": "pytest tests/test_notebooks.py",
     "browser": "pytest -rs tests/browser",
-    "notebooks, seed 1": "lrcourse.notebooks verify --seed 1",
-    "notebooks, stored": "lrcourse.notebooks compare",
+    "notebooks, seed 1": "tools.notebooks verify --seed 1",
+    "notebooks, stored": "tools.notebooks compare",
 }
 SLOW = ["browser", "notebooks, seed 1", "notebooks, stored"]  # minutes each
 
@@ -44,7 +45,7 @@ def run(stages: dict[str, str]) -> int:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line: all stages, or with --fast those that take no minutes."""
-    parser = argparse.ArgumentParser(prog="python -m lrcourse.checks", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.checks", description=__doc__)
     parser.add_argument("--fast", action="store_true", help="neither notebooks nor browser")
     fast = parser.parse_args(arguments).fast
     return run({name: c for name, c in STAGES.items() if not (fast and name in SLOW)})

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from lrcourse.files import ROOT
 from lrcourse.schedules import (
     Constant,
     Cosine,
@@ -30,7 +31,7 @@ from lrcourse.schedules import (
 
 __all__ = ["PATH", "Part", "curve", "recipes", "schedule"]
 
-PATH = Path(__file__).resolve().parents[1] / "data" / "llm_schedules.csv"
+PATH = ROOT / "data" / "llm_schedules.csv"
 """The table, with a source for each row."""
 
 

@@ -30,15 +30,21 @@ from torch.optim import AdamW
 
 from lrcourse import machine
 from lrcourse.data import Corpus, corpus
+from lrcourse.experiments.recordings import provenance
+from lrcourse.files import previous, write_whole
 from lrcourse.models import GPT, next_token_loss, sample
-from lrcourse.plans import NAMES, plan
-from lrcourse.recordings import provenance
-from lrcourse.schedules import Schedule
-from lrcourse.training import Run, checkpointed, previous, processes, train, whole
+from lrcourse.schedules import PLANS, Schedule, plan
+from lrcourse.training import Run, checkpointed, processes, train
 
 __all__ = ["Settings", "learn", "main", "parser"]
 
-PLAN = ("schedule", "peak", "warmup", "cooldown", "steps")  # what `--resume changed` may change
+CHANGEABLE = (
+    "schedule",
+    "peak",
+    "warmup",
+    "cooldown",
+    "steps",
+)  # what `--resume changed` may change
 
 
 def _flag(default: Any, about: str, **how: Any) -> Any:
@@ -50,7 +56,7 @@ def _flag(default: Any, about: str, **how: Any) -> Any:
 class Settings:
     """What a run is: each field is a flag, and equal settings on one machine give equal runs."""
 
-    schedule: str = _flag("wsd", "the plan for the rate", choices=NAMES)
+    schedule: str = _flag("wsd", "the plan for the rate", choices=PLANS)
     peak: float = _flag(3e-3, "peak learning rate")
     warmup: int | None = _flag(
         None, "updates on the way up to the peak (default: a twentieth of the steps)", type=int
@@ -189,7 +195,7 @@ def parser() -> argparse.ArgumentParser:
         const="same",
         choices=("same", "changed"),
         help="go on with the run in --out from its last checkpoint, or begin it; `--resume "
-        f"changed` accepts another {', '.join(map(_spelled, PLAN))}",
+        f"changed` accepts another {', '.join(map(_spelled, CHANGEABLE))}",
     )
     return flags
 
@@ -299,7 +305,7 @@ def _pretrain(options: argparse.Namespace, device: torch.device) -> int:
             validation_loss=loss if math.isfinite(loss) else None,
             diverged_at=run.diverged_at,
         )
-        with whole(out / "run.json") as part:
+        with write_whole(out / "run.json") as part:
             part.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
         run.save(out / "run.npz")
         print(f"{made} updates in {seconds:.1f} s: {tokens / seconds:,.0f} tokens a second.")
@@ -362,7 +368,7 @@ def _settled(
     }
     changes.pop("corpus", None)  # a path; what counts is the text
     for name, (before, now) in changes.items():
-        if name not in PLAN:
+        if name not in CHANGEABLE:
             raise ValueError(
                 f"{_spelled(name)[2:]} was {before} when the run began, and cannot become {now}"
             )
@@ -420,10 +426,3 @@ def _name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"CPU, {os.cpu_count()} cores" if device.type == "cpu" else device.type
-
-
-if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit("\nStopped. The same command with --resume goes on from the last checkpoint.")

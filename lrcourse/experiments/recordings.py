@@ -18,9 +18,11 @@ from typing import Any
 import pandas as pd
 import torch
 
+from lrcourse.files import ROOT
+
 __all__ = ["FOLDER", "Recording", "load", "provenance", "save"]
 
-FOLDER = Path(__file__).resolve().parents[1] / "data" / "recordings"
+FOLDER = ROOT / "data" / "recordings"
 """Where the course keeps its recordings."""
 
 SCALES = ("gpu", "cpu")  # the larger one first: that is the one to show
@@ -53,7 +55,7 @@ def provenance(**about: Any) -> dict[str, Any]:
     it; the digest tells the code apart in either case.
     """
     code = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
+    for path in sorted((ROOT / "lrcourse").rglob("*.py")):
         code.update(path.read_bytes())
     packages = ("torch", "numpy", "pandas")
     return {
@@ -73,9 +75,8 @@ def provenance(**about: Any) -> dict[str, Any]:
 
 
 def _git(*command: str) -> str | None:
-    root = Path(__file__).resolve().parents[1]
     try:
-        done = subprocess.run(["git", *command], cwd=root, capture_output=True, text=True)
+        done = subprocess.run(["git", *command], cwd=ROOT, capture_output=True, text=True)
     except FileNotFoundError:
         return None
     return done.stdout.strip() if done.returncode == 0 else None

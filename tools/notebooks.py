@@ -6,9 +6,9 @@
 stored ones with another seed, `compare` runs them once more and compares every output with the
 stored one. Several chapters run side by side, each in a process of its own. Commands:
 
-    python -m lrcourse.notebooks build [NN ...]
-    python -m lrcourse.notebooks verify [NN ...] --seed 1
-    python -m lrcourse.notebooks compare [NN ...]
+    python -m tools.notebooks build [NN ...]
+    python -m tools.notebooks verify [NN ...] --seed 1
+    python -m tools.notebooks compare [NN ...]
 """
 
 import argparse
@@ -37,7 +37,8 @@ from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
 
-from lrcourse import claims
+from lrcourse.files import ROOT
+from tools import claims
 
 __all__ = [
     "ChapterError",
@@ -54,7 +55,6 @@ __all__ = [
     "verify",
 ]
 
-ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
 FRONT = ROOT / "docs" / "front.png"  # the README's picture
 AT_ONCE = 4  # chapters that run side by side, at most: each takes up to a gigabyte of memory
@@ -374,7 +374,7 @@ def side_by_side(command: str, numbers: Sequence[str], options: Sequence[str]) -
     env = {**os.environ, "OMP_NUM_THREADS": str(cores // workers)}
 
     def one(number: str) -> int:
-        line = [sys.executable, "-m", "lrcourse.notebooks", command, number, *options]
+        line = [sys.executable, "-m", "tools.notebooks", command, number, *options]
         done = subprocess.run(
             line, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8"
         )
@@ -388,7 +388,7 @@ def side_by_side(command: str, numbers: Sequence[str], options: Sequence[str]) -
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; every chapter is tried, and the status is 1 when one failed."""
     parser = argparse.ArgumentParser(
-        prog="python -m lrcourse.notebooks",
+        prog="python -m tools.notebooks",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

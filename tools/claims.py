@@ -1,6 +1,6 @@
 """Every claim of the course in one list, read from the executed notebooks: docs/claims.md.
 
-    python -m lrcourse.claims
+    python -m tools.claims
 
 writes it. A test refuses a list that is not what the notebooks say.
 """
@@ -14,9 +14,10 @@ from typing import Any
 
 import nbformat
 
+from lrcourse.files import ROOT
+
 __all__ = ["PAGE", "Entry", "entries", "page", "write"]
 
-ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
 PAGE = ROOT / "docs" / "claims.md"
 
@@ -118,7 +119,7 @@ def page() -> str:
         "chapter: the chapter stops where one does not hold. The figures are those of the stored "
         "run, with seed 0; chapters hold for seeds 0 to 3. *Papers* are those of the chapter's "
         "sources that the section names: what they found, and where our result differs, stands "
-        "there. Where none is named, the claim rests on the run alone. `python -m lrcourse.claims` "
+        "there. Where none is named, the claim rests on the run alone. `python -m tools.claims` "
         "makes this page from the executed notebooks, and a test refuses one that is not theirs.",
         "",
         "## Myths that the runs contradict",

@@ -28,7 +28,7 @@ from nbconvert import SlidesExporter
 from nbconvert.preprocessors import TagRemovePreprocessor
 from nbformat import NotebookNode
 
-from lrcourse import notebooks
+from tools import notebooks
 
 __all__ = ["handout", "learner", "pages", "slides"]
 
@@ -277,7 +277,7 @@ def rehearse(sources: Sequence[Path]) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m lrcourse.workshop",
+        prog="python -m tools.workshop",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -20,15 +20,14 @@ import pandas as pd
 import torch
 from torch.optim import AdamW
 
-from lrcourse.cache import fingerprint
 from lrcourse.comparison import Comparison, compare
 from lrcourse.data import python_text
 from lrcourse.evidence import Difference, above
+from lrcourse.files import ROOT, fingerprint, write_whole
 from lrcourse.models import character_task
 from lrcourse.schedules import Constant, Cosine, FloatArray, Linear, wsd
 from lrcourse.sweeps import as_planned, sweep
 from lrcourse.sweeps import final as last_rows
-from lrcourse.training import whole
 
 __all__ = ["BASELINES", "SEEDS", "UPDATES", "Board", "Score"]
 __all__ += ["baselines", "cited", "factors", "final", "losses", "score"]
@@ -49,7 +48,7 @@ BASELINES: dict[str, Callable[[int], Callable[[int], float]]] = {
 
 Plan = Callable[[int], float]
 
-_CLAIMS = Path(__file__).resolve().parents[1] / "docs" / "claims.md"
+_CLAIMS = ROOT / "docs" / "claims.md"
 
 
 def _task() -> dict[str, Any]:
@@ -298,7 +297,7 @@ class Board:
         rows = pd.DataFrame([*others.to_dict("records"), row], columns=_COLUMNS)
         if self._path is not None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            with whole(self._path) as part:
+            with write_whole(self._path) as part:
                 rows.to_csv(part, index=False)
         self._rows = rows
 

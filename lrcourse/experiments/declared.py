@@ -26,11 +26,10 @@ from torch.optim import AdamW
 
 from lrcourse.data import Corpus, corpus
 from lrcourse.evidence import Difference, above, measured, paired
+from lrcourse.experiments.recordings import FOLDER, Recording, provenance, save
 from lrcourse.machine import device
 from lrcourse.models import GPT, next_token_loss
-from lrcourse.plans import plan
-from lrcourse.recordings import FOLDER, Recording, provenance, save
-from lrcourse.schedules import Cosine, Linear, OneMinusSqrt, Schedule, Warmup, wsd
+from lrcourse.schedules import Cosine, Linear, OneMinusSqrt, Schedule, Warmup, plan, wsd
 from lrcourse.sweeps import best, final, sweep
 
 __all__ = ["EXPERIMENTS", "SCALES", "Experiment", "Finding", "Part", "Scale", "run", "tuned"]
@@ -619,7 +618,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(f"✘ cannot be judged: {error}")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

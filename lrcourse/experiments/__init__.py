@@ -1,0 +1,1 @@
+"""Declared comparisons, run, recorded, read back: `python -m lrcourse.experiments`."""

@@ -1,0 +1,129 @@
+"""Files that are whole or not there: how everything of the course reaches the disk.
+
+`write_whole` is the one writer; `Cache` keeps tables under a fingerprint of all that went into
+them. A fingerprint is made of values, such as the first weights and minibatches, and not of code or
+names: two pieces of work with one fingerprint do the same, however they are written.
+"""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from torch import Tensor
+
+__all__ = ["ROOT", "Cache", "fingerprint", "previous", "write_whole"]
+
+ROOT = Path(__file__).resolve().parents[1]
+"""The folder of the course: what holds notebooks, data and docs."""
+
+
+class write_whole:
+    """Gives a path beside `path` to write to, and puts it in place only when all went well.
+
+    By then it has reached the disk, so that a power cut, too, leaves the old file or the new one.
+    With `keep` what stood at `path` stays as `previous(path)`.
+    """
+
+    def __init__(self, path: str | Path, keep: bool = False) -> None:
+        self.path, self.keep = Path(path), keep
+        self.part = self.path.with_name(self.path.name + f".{os.getpid()}.part")
+
+    def __enter__(self) -> Path:
+        return self.part
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is not None:
+            self.part.unlink(missing_ok=True)
+            return
+        _to_disk(self.part)
+        if self.keep and self.path.exists():
+            # A second name for the old file, so that none of these steps leaves `path` empty.
+            old = self.part.with_suffix(".old.part")
+            old.unlink(missing_ok=True)
+            try:
+                os.link(self.path, old)
+            except OSError:  # a file system without hard links
+                shutil.copyfile(self.path, old)
+                _to_disk(old)
+            os.replace(old, previous(self.path))
+            old.unlink(missing_ok=True)  # it stays where both were names of one file already
+        os.replace(self.part, self.path)
+        if os.name != "nt":  # where a folder cannot be opened
+            _to_disk(self.path.parent)
+
+
+def _to_disk(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def previous(path: str | Path) -> Path:
+    """Where `write_whole(path, keep=True)` keeps what stood there before.
+
+    >>> previous("run/checkpoint.pt").name
+    'checkpoint.previous.pt'
+    """
+    file = Path(path)
+    return file.with_name(f"{file.stem}.previous{file.suffix}")
+
+
+def fingerprint(parts: Iterable[object]) -> str:
+    """A short name for these values, in this order: numbers, text, arrays or tensors.
+
+    >>> fingerprint([1, "a", np.zeros(2)]) == fingerprint([1, "a", np.zeros(2)])
+    True
+    >>> fingerprint([1, "a", np.zeros(2)]) == fingerprint([1, "a", np.zeros((2, 1))])
+    False
+    """
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, Tensor):
+            part = part.detach().cpu().numpy()
+        if isinstance(part, np.ndarray):
+            digest.update(f"{part.dtype} {part.shape} ".encode())
+            digest.update(np.ascontiguousarray(part).tobytes())
+        else:
+            digest.update(f"{part!r}\n".encode())
+    return digest.hexdigest()[:24]
+
+
+class Cache:
+    """A folder of tables: `name.parquet`, each written whole or not at all.
+
+    Args:
+        folder: made when the first table is written.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    def get(self, name: str) -> pd.DataFrame | None:
+        """The table, or None where there is none.
+
+        Raises:
+            ValueError: the file is damaged.
+        """
+        path = self._path(name)
+        try:
+            return pd.read_parquet(path)
+        except FileNotFoundError:
+            return None
+        except Exception as error:
+            why = str(error).splitlines()[0]
+            raise ValueError(f"{path} is damaged, delete it: {why}") from error
+
+    def put(self, name: str, table: pd.DataFrame) -> None:
+        """Write the table, over an older one too."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with write_whole(self._path(name)) as part:
+            table.to_parquet(part, index=False)
+
+    def _path(self, name: str) -> Path:
+        return self.folder / f"{name}.parquet"

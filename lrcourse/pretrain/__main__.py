@@ -1,0 +1,10 @@
+"""`python -m lrcourse.pretrain`: train one GPT."""
+
+import sys
+
+from lrcourse.pretrain.command import main
+
+try:
+    sys.exit(main())
+except KeyboardInterrupt:
+    sys.exit("\nStopped. The same command with --resume goes on from the last checkpoint.")
