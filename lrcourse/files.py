@@ -8,17 +8,22 @@ names: two pieces of work with one fingerprint do the same, however they are wri
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from torch import Tensor
 
-__all__ = ["ROOT", "Cache", "fingerprint", "previous", "write_whole"]
+__all__ = ["FORMAT", "ROOT", "Cache"]
+__all__ += ["fingerprint", "previous", "reading", "refuse_other_format", "write_whole"]
 
 ROOT = Path(__file__).resolve().parents[1]
 """The folder of the course: what holds notebooks, data and docs."""
+
+FORMAT = 1
+"""Of what the course writes: a file of another format is refused."""
 
 
 class write_whole:
@@ -72,6 +77,33 @@ def previous(path: str | Path) -> Path:
     """
     file = Path(path)
     return file.with_name(f"{file.stem}.previous{file.suffix}")
+
+
+@contextmanager
+def reading(path: str | Path, what: str) -> Iterator[None]:
+    """Whatever goes wrong in reading a file becomes one sentence, but for its absence.
+
+    Args:
+        path: the file.
+        what: it should be, with its article: "a checkpoint".
+
+    Raises:
+        ValueError: in place of any other error.
+        FileNotFoundError: there is no such file.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        why = (str(error) or repr(error)).splitlines()[0]
+        raise ValueError(f"{path} is not {what}, or is damaged: {why}") from error
+
+
+def refuse_other_format(path: str | Path, version: object) -> None:
+    """Raise a ValueError unless `version` is `FORMAT`."""
+    if version != FORMAT:
+        raise ValueError(f"{path} has format {version}, this course reads {FORMAT}")
 
 
 def fingerprint(parts: Iterable[object]) -> str:

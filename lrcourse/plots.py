@@ -356,7 +356,7 @@ def training(
     A run that diverged ends in a cross, and the legend gives the update at which it was stopped.
 
     Args:
-        runs: name → `lrcourse.training.Run`.
+        runs: name → `lrcourse.runs.Run`.
         alt: what the figure shows, in words.
         loss: label of the loss axis, with its unit.
         log: "y" for a logarithmic loss axis, "" for a plain one.

@@ -24,9 +24,9 @@ from torch.func import functional_call, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
-from lrcourse import events
 from lrcourse.files import Cache, fingerprint
-from lrcourse.training import LOST, bar
+from lrcourse.runs import LOST, log_sweep
+from lrcourse.training import progress_bar
 
 __all__ = ["as_planned", "best", "final", "sweep"]
 
@@ -150,7 +150,7 @@ def sweep(
     tables = [_named(found[i], part) for i, part in enumerate(parts)]
     frame = pd.concat(tables, ignore_index=True).astype({"diverged_at": "Int64"})
     if log is not None:
-        events.log_sweep(frame, log, ["schedule", "peak", "seed", *axes])
+        log_sweep(frame, log, ["schedule", "peak", "seed", *axes])
     return frame
 
 
@@ -350,7 +350,7 @@ class _Job:
         diverged = np.full(len(runs), -1)
         alive = np.arange(len(runs))  # the runs still in the stack, in its order
         rows: list[pd.DataFrame] = []
-        for t in bar(range(self.steps), self.progress):
+        for t in progress_bar(range(self.steps), self.progress):
             drawn = {seed: batches[seed](t) for seed in seeds}
             x = torch.stack([drawn[runs[i].seed][0] for i in alive])
             y = torch.stack([drawn[runs[i].seed][1] for i in alive])

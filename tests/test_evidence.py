@@ -29,8 +29,8 @@ from lrcourse.evidence import ClaimError, claim, measured, myth, paired
 from lrcourse.exercises import engine
 from lrcourse.landscapes import Quadratic
 from lrcourse.models import next_token_loss
+from lrcourse.runs import Run
 from lrcourse.schedules import Cosine, InverseSqrt, Linear, Noam, Warmup, wsd
-from lrcourse.training import Run
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 

@@ -21,12 +21,14 @@ import torch
 from torch.optim import AdamW
 
 from lrcourse import training
+from lrcourse.checkpoints import checkpointed
 from lrcourse.data import corpus
 from lrcourse.files import previous
 from lrcourse.models import GPT, next_token_loss
 from lrcourse.pretrain.command import Settings, main, parser
+from lrcourse.runs import Run
 from lrcourse.schedules import PLANS, Cosine, Linear, plan, values
-from lrcourse.training import Run, checkpointed, train
+from lrcourse.training import train
 
 ROOT = Path(__file__).resolve().parents[1]
 KILLS = int(os.environ.get("LRCOURSE_KILLS", 3))
@@ -246,7 +248,7 @@ def test_replanning_is_recorded_before_the_first_update(tmp_path):
     np.testing.assert_array_equal(
         go(Linear(1, 0, 8), batches, resume=path).rate[4:, 0], values(Linear(1, 0, 8), 8, 1e-3)[4:]
     )
-    with pytest.raises(ValueError, match="replan needs a checkpoint to resume"):
+    with pytest.raises(ValueError, match="replan is True, expected a checkpoint to resume"):
         go(Cosine(8), batches, replan=True)
     with pytest.raises(ValueError, match="a schedule that is a function"):
         go(None, batches, replan=True, resume=path)

@@ -12,8 +12,9 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, ReduceLROnPlat
 from lrcourse.chapters.curvature import Sharpness
 from lrcourse.data import Minibatches, digits, python_source, python_text
 from lrcourse.models import MLP, NextCharacter
+from lrcourse.runs import Run
 from lrcourse.schedules import Cosine, Plateau, Warmup, values
-from lrcourse.training import Run, train
+from lrcourse.training import train
 
 data = digits()
 STEPS = 40
@@ -211,13 +212,13 @@ def test_bad_arguments_are_named():
     with pytest.raises(ValueError, match="another one"):
         train(model, data.batches(32), optimizer, warmup_cosine(other), steps=2, progress=False)
     for options, match in (
-        ({"schedule": ReduceLROnPlateau(optimizer)}, "metric must name a value of evaluate"),
-        ({"schedule": ReduceLROnPlateau(optimizer), "metric": "loss"}, "and no evaluate"),
+        ({"schedule": ReduceLROnPlateau(optimizer)}, "metric is None, expected the name of a value of evaluate"),
+        ({"schedule": ReduceLROnPlateau(optimizer), "metric": "loss"}, "for ReduceLROnPlateau to listen to, and evaluate"),
         (
             {"schedule": ReduceLROnPlateau(optimizer), "metric": "l", "evaluate": data.score},
-            "metric must be one of train_loss, test_loss, test_accuracy, got 'l'",
+            "metric is 'l', expected one of train_loss, test_loss, test_accuracy",
         ),
-        ({"metric": "loss"}, "metric is for ReduceLROnPlateau alone"),
+        ({"metric": "loss"}, "it is for ReduceLROnPlateau alone"),
     ):
         with pytest.raises(ValueError, match=match):
             train(model, data.batches(32), optimizer, steps=2, progress=False, **options)

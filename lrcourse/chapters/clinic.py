@@ -32,6 +32,7 @@ from torch.optim.lr_scheduler import (
 
 from lrcourse.data import digits
 from lrcourse.models import MLP
+from lrcourse.runs import Run
 from lrcourse.schedules import (
     Constant,
     Cosine,
@@ -42,7 +43,7 @@ from lrcourse.schedules import (
     Warmup,
     values,
 )
-from lrcourse.training import Run, train
+from lrcourse.training import train
 
 __all__ = ["CASES", "EPOCH", "PEAK", "STEPS", "WARDS", "Case", "Patient", "Stay"]
 __all__ += ["admit", "causes", "remedy", "warm_cosine"]

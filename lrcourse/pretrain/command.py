@@ -29,12 +29,14 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import AdamW
 
 from lrcourse import machine
+from lrcourse.checkpoints import checkpointed
 from lrcourse.data import Corpus, corpus
 from lrcourse.experiments.recordings import provenance
 from lrcourse.files import previous, write_whole
 from lrcourse.models import GPT, next_token_loss, sample
+from lrcourse.runs import Run
 from lrcourse.schedules import PLANS, Schedule, plan
-from lrcourse.training import Run, checkpointed, processes, train
+from lrcourse.training import processes, train
 
 __all__ = ["Settings", "learn", "main", "parser"]
 
