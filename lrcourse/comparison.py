@@ -5,17 +5,64 @@ did. So `compare` first tunes the peak of each schedule on some seeds, and then 
 own best peak with other seeds, the same ones for all.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 from torch import Tensor, nn
 
+from lrcourse.arguments import Steps, check_argument, whole_number
 from lrcourse.evidence import Difference, above
-from lrcourse.sweeps import best, final, sweep
+from lrcourse.sweeps import as_planned, final, sweep
 
-__all__ = ["Comparison", "compare"]
+__all__ = ["Comparison", "best", "compare"]
+
+
+def best(frame: pd.DataFrame, value: str, by: str | Sequence[str] = "schedule") -> pd.DataFrame:
+    """The peak rate that gives the lowest mean of `value` over seeds, for each group.
+
+    A peak at which any seed diverged is out of the race.
+
+    Args:
+        frame: one row a run, as `final` gives.
+        value: the column to minimise.
+        by: the column or columns that name what is compared.
+
+    Returns:
+        Indexed by `by`: peak, mean, se (standard error over seeds), and optimum: the lowest point
+        of the parabola in log peak through the best mean and its two neighbours, a finer estimate
+        of the best rate than the grid's.
+
+    Raises:
+        ValueError: the best peak lies on the edge of the grid, so that a better one may lie
+            outside, or every peak diverged.
+    """
+    keys = [by] if isinstance(by, str) else list(by)
+    rows = []
+    for key, group in frame.groupby(keys, sort=False):
+        name = ", ".join(map(str, key))
+        table = group.groupby("peak")[value].agg(["mean", "sem", "count", "size"]).sort_index()
+        whole = table[table["count"] == table["size"]]
+        if whole.empty:
+            raise ValueError(f"every peak diverged for some seed of {name}: try smaller peaks")
+        peak = whole["mean"].idxmin()
+        if peak in (table.index[0], table.index[-1]):
+            raise ValueError(
+                f"the best peak of {name} is {peak:g}, the edge of the grid: widen peaks"
+            )
+        rows.append((*key, peak, *whole.loc[peak, ["mean", "sem"]], _lowest(whole["mean"])))
+    return pd.DataFrame(rows, columns=[*keys, "peak", "mean", "se", "optimum"]).set_index(keys)
+
+
+def _lowest(means: pd.Series) -> float:
+    at = int(means.argmin())
+    near = means.iloc[max(0, at - 1) : at + 2]
+    if len(near) < 3:  # the next peak lost a seed: no parabola
+        return float(means.index[at])
+    a, b, _ = np.polyfit(np.log(near.index.to_numpy(dtype=float)), near.to_numpy(), 2)
+    return float(np.exp(-b / (2 * a))) if a > 0 else float(means.index[at])
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,19 +71,26 @@ class Comparison:
 
     Attributes:
         grid: the tuning runs, one row a run, for `plots.u_curve`.
-        best: by schedule, from the grid: peak, mean, se, optimum (see `sweeps.best`).
-        ends: what each schedule reached at its optimum: a row a seed, a column a schedule.
+        best: by schedule, from the grid: peak, mean, se, optimum (see `best`).
+        runs: the compared runs, one row a run, each at its schedule's optimum.
+        value: the column of `runs` that is to be low.
     """
 
     grid: pd.DataFrame
     best: pd.DataFrame
-    ends: pd.DataFrame
+    runs: pd.DataFrame
+    value: str
+
+    @property
+    def ends(self) -> pd.DataFrame:
+        """What each schedule reached at its optimum: a row a seed, a column a schedule."""
+        table = self.runs.pivot(index="seed", columns="schedule", values=self.value)
+        return table[list(self.best.index)]
 
     def difference(self, a: str, b: str) -> Difference:
         """By how many per cent `a` ends above `b`, seed by seed: mean ± standard error."""
         for name in (a, b):
-            if name not in self.ends:
-                raise ValueError(f"no schedule is called {name!r}; {', '.join(self.ends)} are")
+            check_argument("schedule", name, Literal[tuple(self.best.index)])
         return above(self.ends[a], self.ends[b])
 
 
@@ -69,11 +123,9 @@ def compare(
         ValueError: a best peak lies on the edge of `peaks`, a run at a tuned peak diverged, or an
             argument is out of range.
     """
-    if seed < 0:
-        raise ValueError(f"seed must be 0 or more, got {seed}")
-    for name, number, least in (("tuning", tuning, 1), ("pairs", pairs, 2)):
-        if not least <= number <= 500:
-            raise ValueError(f"{name} must be {least} … 500, got {number}")
+    check_argument("seed", seed, Steps)
+    check_argument("tuning", tuning, whole_number(1, 500))
+    check_argument("pairs", pairs, whole_number(2, 500))
     known = {"evaluate": evaluate, "every": steps, "steps": steps, **settings}
     first = 1000 * seed
     grid = final(
@@ -88,22 +140,19 @@ def compare(
     )
     found = best(grid, value)
 
-    def at_optimum(name: str) -> Callable[[int], float]:
-        peak = float(found.loc[name, "optimum"])
-        return lambda t: peak * schedules[name](t)
-
-    ends = final(
+    runs = final(
         sweep(
             model,
             batches,
-            peaks=[1.0],
+            peaks={name: [float(found.loc[name, "optimum"])] for name in schedules},
             seeds=range(first + 500, first + 500 + pairs),
-            schedules={name: at_optimum(name) for name in schedules},
+            schedules=schedules,
             **known,
         )
     )
-    lost = ends.loc[ends["diverged_at"].notna(), "schedule"].unique()
+    lost = runs.loc[runs["diverged_at"].notna(), "schedule"].unique()
     if len(lost):
         raise ValueError(f"runs of {', '.join(lost)} diverged at the tuned peak: use more tuning")
-    table = ends.pivot(index="seed", columns="schedule", values=value)
-    return Comparison(grid, found, table[list(schedules)])
+    if not as_planned(runs, schedules):  # of the runs that are compared, not those that tuned
+        raise AssertionError("a run used another rate than its schedule and peak ask for")
+    return Comparison(grid, found, runs, value)

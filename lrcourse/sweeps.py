@@ -5,8 +5,7 @@ small models cost little more than a few. Each run does what `training.train` wo
 real `torch.optim` class, the same minibatches per seed included.
 """
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -24,11 +23,12 @@ from torch.func import functional_call, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
+from lrcourse.arguments import Count, Positive, Share, check_argument, refuse
 from lrcourse.files import Cache, fingerprint
 from lrcourse.runs import LOST, log_sweep
 from lrcourse.training import progress_bar
 
-__all__ = ["as_planned", "best", "final", "sweep"]
+__all__ = ["as_planned", "final", "sweep"]
 
 # What each optimizer can be told, with torch's defaults.
 _SETTINGS: dict[type[Optimizer], dict[str, Any]] = {
@@ -51,7 +51,7 @@ def sweep(
     model: Callable[[int], nn.Module],
     batches: Callable[[int], Callable[[int], tuple[Tensor, Tensor]]],
     *,
-    peaks: Iterable[float],
+    peaks: Iterable[float] | Mapping[str, Iterable[float]],
     seeds: Iterable[int],
     steps: int,
     schedules: Mapping[str, Callable[[int], float]] | None = None,
@@ -74,7 +74,7 @@ def sweep(
         model: seed → a fresh module without buffers that change (BatchNorm) and without dropout.
             Training happens on the device its weights are on; batches must come on the same.
         batches: seed → (t → (x, y)): runs of one seed see the same minibatches.
-        peaks: peak learning rates.
+        peaks: peak learning rates: for all schedules, or name of the schedule → its own.
         seeds: seeds, handed to `model` and `batches`.
         steps: updates in each run.
         schedules: name → factor of the peak rate at t; without, a constant rate.
@@ -113,31 +113,30 @@ def sweep(
     """
     axes = _axes(optimizer, settings)
     named = {"constant": _constant} if schedules is None else dict(schedules)
-    peaks, seeds = list(peaks), list(seeds)
-    for name, values in (("peaks", peaks), ("seeds", seeds), ("schedules", named)):
-        if not values:
-            raise ValueError(f"{name} must hold at least one value, got none")
-        if len(set(values)) != len(values):
-            raise ValueError(f"{name} must not repeat a value, got {values}")
-    if not all(math.isfinite(peak) and peak > 0 for peak in peaks):
-        raise ValueError(f"peaks must be finite and above 0, got {peaks}")
+    seeds = _distinct("seeds", seeds)
+    if not named:
+        refuse("schedules", schedules, "at least one schedule")
+    if isinstance(peaks, Mapping) and peaks.keys() != named.keys():
+        refuse("peaks", [*peaks], f"the names of schedules: {', '.join(named)}")
+    if not isinstance(peaks, Mapping):
+        shared = list(peaks)
+        peaks = dict.fromkeys(named, shared)
+    grid = {name: _distinct("peaks", peaks[name], Positive) for name in named}
     every = max(1, steps // 20) if every is None else every
     if chunk is None:
         with _SEEDING:
             weights = sum(p.numel() for p in model(seeds[0]).parameters())
         chunk = max(1, _STACKED // max(1, weights))
     for name, number in (("steps", steps), ("every", every), ("chunk", chunk)):
-        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-            raise ValueError(f"{name} must be a whole number of at least 1, got {number!r}")
-    if not 0 <= average <= 1:
-        raise ValueError(f"average must be 0 … 1, got {average!r}")
-    if clip is not None and not clip > 0:
-        raise ValueError(f"clip must be above 0, got {clip!r}")
+        check_argument(name, number, Count)
+    check_argument("average", average, Share)
+    check_argument("clip", clip, Positive | None)
     first = steps - round(average * steps)
 
     runs = [
         _One(schedule, float(peak), seed, dict(zip(axes, values, strict=True)))
-        for schedule, values, peak, seed in product(named, product(*axes.values()), peaks, seeds)
+        for schedule in named
+        for values, peak, seed in product(product(*axes.values()), grid[schedule], seeds)
     ]
     job = _Job(
         model, batches, named, steps, optimizer, loss, evaluate, every, first, clip, bf16, progress
@@ -172,57 +171,20 @@ def as_planned(frame: pd.DataFrame, schedules: Mapping[str, Callable[[int], floa
     rows = frame[frame["rate"].notna()]
     if rows.empty:
         raise ValueError("frame holds no rate: every run of it was lost")
-    unknown = set(rows["schedule"]) - set(schedules)
-    if unknown:
-        raise ValueError(f"schedules lacks {', '.join(sorted(unknown))}, which the frame holds")
+    if unknown := set(rows["schedule"]) - set(schedules):
+        refuse("schedules", [*schedules], f"also {', '.join(sorted(unknown))}, which frame holds")
     moments = zip(rows["schedule"], rows["step"], strict=True)
     factors = [float(schedules[name](step - 1)) for name, step in moments]
     return bool(np.allclose(rows["rate"], rows["peak"] * factors, rtol=1e-12, atol=0))
 
 
-def best(frame: pd.DataFrame, value: str, by: str | Sequence[str] = "schedule") -> pd.DataFrame:
-    """The peak rate that gives the lowest mean of `value` over seeds, for each group.
-
-    A peak at which any seed diverged is out of the race.
-
-    Args:
-        frame: one row a run, as `final` gives.
-        value: the column to minimise.
-        by: the column or columns that name what is compared.
-
-    Returns:
-        Indexed by `by`: peak, mean, se (standard error over seeds), and optimum: the lowest point
-        of the parabola in log peak through the best mean and its two neighbours, a finer estimate
-        of the best rate than the grid's.
-
-    Raises:
-        ValueError: the best peak lies on the edge of the grid, so that a better one may lie
-            outside, or every peak diverged.
-    """
-    keys = [by] if isinstance(by, str) else list(by)
-    rows = []
-    for key, group in frame.groupby(keys, sort=False):
-        name = ", ".join(map(str, key))
-        table = group.groupby("peak")[value].agg(["mean", "sem", "count", "size"]).sort_index()
-        whole = table[table["count"] == table["size"]]
-        if whole.empty:
-            raise ValueError(f"every peak diverged for some seed of {name}: try smaller peaks")
-        peak = whole["mean"].idxmin()
-        if peak in (table.index[0], table.index[-1]):
-            raise ValueError(
-                f"the best peak of {name} is {peak:g}, the edge of the grid: widen peaks"
-            )
-        rows.append((*key, peak, *whole.loc[peak, ["mean", "sem"]], _lowest(whole["mean"])))
-    return pd.DataFrame(rows, columns=[*keys, "peak", "mean", "se", "optimum"]).set_index(keys)
-
-
-def _lowest(means: pd.Series) -> float:
-    at = int(means.argmin())
-    near = means.iloc[max(0, at - 1) : at + 2]
-    if len(near) < 3:  # the next peak lost a seed: no parabola
-        return float(means.index[at])
-    a, b, _ = np.polyfit(np.log(near.index.to_numpy(dtype=float)), near.to_numpy(), 2)
-    return float(np.exp(-b / (2 * a))) if a > 0 else float(means.index[at])
+def _distinct(name: str, values: Iterable[Any], kind: Any = None) -> list[Any]:
+    found = list(values)
+    if not found or len(set(found)) != len(found):
+        refuse(name, found, "at least one value, and none of them twice")
+    for value in found:
+        check_argument(name, value, kind)
+    return found
 
 
 def _constant(t: int) -> float:
@@ -263,8 +225,7 @@ def _named(table: pd.DataFrame, runs: list["_One"]) -> pd.DataFrame:
 
 def _axes(optimizer: type[Optimizer], settings: Mapping[str, Any]) -> dict[str, list[Any]]:
     if optimizer not in _SETTINGS:
-        known = ", ".join(kind.__name__ for kind in _SETTINGS)
-        raise ValueError(f"optimizer must be one of {known}, got {optimizer!r}")
+        refuse("optimizer", optimizer, f"one of {', '.join(kind.__name__ for kind in _SETTINGS)}")
     for name in settings:
         if name not in _SETTINGS[optimizer]:
             known = ", ".join(_SETTINGS[optimizer])
@@ -272,7 +233,7 @@ def _axes(optimizer: type[Optimizer], settings: Mapping[str, Any]) -> dict[str, 
     axes = {n: v if isinstance(v, list) else [v] for n, v in settings.items()}
     for name, values in axes.items():
         if not values:
-            raise ValueError(f"{name} must hold at least one value, got none")
+            refuse(name, values, "at least one value")
     return axes
 
 
@@ -412,7 +373,7 @@ class _Job:
 def _refuse_changing_buffers(model: nn.Module) -> None:
     for name, part in model.named_modules():
         if getattr(part, "track_running_stats", False):
-            raise ValueError(f"model must have no buffers that change, {name} is {part}")
+            refuse("model", part, f"no buffers that change, as {name} has")
 
 
 def _norms(stacks: Iterable[Tensor]) -> Tensor:

@@ -1,11 +1,16 @@
 """Each schedule is tuned on some seeds and compared on others."""
 
+from dataclasses import replace
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
 
-from lrcourse.comparison import compare
+from lrcourse import comparison
+from lrcourse.comparison import best, compare
+from lrcourse.evidence import paired
 from lrcourse.schedules import Constant, Linear
 from lrcourse.sweeps import final, sweep
 
@@ -51,6 +56,7 @@ def test_each_schedule_gets_its_own_peak_and_fresh_seeds():
     assert list(result.ends.index) == [2500, 2501, 2502, 2503]
     assert list(result.ends) == ["whole", "half"]
     optimum = result.best["optimum"]
+    assert (result.runs["peak"] == result.runs["schedule"].map(optimum)).all()
     assert optimum["half"] == pytest.approx(2 * optimum["whole"])
     again = final(
         sweep(
@@ -60,8 +66,8 @@ def test_each_schedule_gets_its_own_peak_and_fresh_seeds():
     )  # fmt: skip
     np.testing.assert_allclose(result.ends["whole"], again["gap"])
     assert result.difference("half", "whole").mean == pytest.approx(0, abs=1e-9)
-    ends = result.ends.assign(half=1.02 * result.ends["whole"])
-    difference = type(result)(result.grid, result.best, ends).difference("half", "whole")
+    higher = result.runs["schedule"].map({"whole": 1.0, "half": 1.02}) * 2.0
+    difference = replace(result, runs=result.runs.assign(gap=higher)).difference("half", "whole")
     assert (difference.mean, difference.n) == (pytest.approx(2), 4)
 
 
@@ -75,7 +81,7 @@ def test_refuses_what_would_not_be_a_comparison():
     ):
         with pytest.raises(ValueError, match=match):
             go(**options)
-    with pytest.raises(ValueError, match="no schedule is called 'cosine'; whole, half are"):
+    with pytest.raises(ValueError, match="schedule is 'cosine', expected 'whole' or 'half'"):
         go(peaks=[0.5, 1.0, 2.0, 4.0]).difference("cosine", "whole")
 
 
@@ -87,3 +93,35 @@ def test_the_same_schedule_twice_makes_no_difference():
         loss=loss, progress=False,
     )  # fmt: skip
     assert (result.ends["a"] == result.ends["b"]).all()
+
+
+def test_refuses_a_run_that_used_another_rate(monkeypatch):
+    trained = comparison.sweep
+
+    def slower(*arguments, seeds, **options):
+        frame = trained(*arguments, seeds=seeds, **options)
+        return frame.assign(rate=0.5 * frame["rate"]) if min(seeds) >= 500 else frame
+
+    monkeypatch.setattr(comparison, "sweep", slower)
+    with pytest.raises(AssertionError, match="another rate"):
+        go(peaks=[0.5, 1.0, 2.0, 4.0])
+
+
+def test_best_tunes_each_group_and_refuses_the_edge():
+    rows = [
+        {"schedule": name, "peak": p, "seed": s, "loss": (np.log2(p) - at) ** 2 + s / 10}
+        for name, at in (("a", 0.2), ("b", 2))
+        for p in (0.5, 1, 2, 4, 8)
+        for s in (0, 1)
+    ]
+    frame = pd.DataFrame(rows)
+    tuned = best(frame, "loss")
+    assert tuned["peak"].to_dict() == {"a": 1, "b": 4}
+    assert tuned.loc["a", "mean"] == pytest.approx(0.09)
+    assert tuned["optimum"].to_dict() == pytest.approx({"a": 2**0.2, "b": 4})
+    assert tuned.loc["a", "se"] == pytest.approx(paired([0.1, 0], [0, 0]).se)
+    with pytest.raises(ValueError, match="best peak of b is 4, the edge of the grid"):
+        best(frame[frame["peak"] <= 4], "loss")
+    # A peak that loses one seed must not win with the other one.
+    frame.loc[frame.eval("schedule == 'a' and peak == 1 and seed == 1"), "loss"] = np.nan
+    assert best(frame, "loss").loc["a", ["peak", "optimum"]].tolist() == pytest.approx([2, 2**0.2])

@@ -212,8 +212,14 @@ def test_bad_arguments_are_named():
     with pytest.raises(ValueError, match="another one"):
         train(model, data.batches(32), optimizer, warmup_cosine(other), steps=2, progress=False)
     for options, match in (
-        ({"schedule": ReduceLROnPlateau(optimizer)}, "metric is None, expected the name of a value of evaluate"),
-        ({"schedule": ReduceLROnPlateau(optimizer), "metric": "loss"}, "for ReduceLROnPlateau to listen to, and evaluate"),
+        (
+            {"schedule": ReduceLROnPlateau(optimizer)},
+            "metric is None, expected the name of a value of evaluate",
+        ),
+        (
+            {"schedule": ReduceLROnPlateau(optimizer), "metric": "loss"},
+            "for ReduceLROnPlateau to listen to, and evaluate",
+        ),
         (
             {"schedule": ReduceLROnPlateau(optimizer), "metric": "l", "evaluate": data.score},
             "metric is 'l', expected one of train_loss, test_loss, test_accuracy",

@@ -10,10 +10,10 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
+from lrcourse.comparison import best
 from lrcourse.exercises.engine import Hint, exercise, number
 from lrcourse.models import GPT, next_token_loss
 from lrcourse.schedules import Linear
-from lrcourse.sweeps import best
 
 
 @exercise("13 parameters")

@@ -24,13 +24,14 @@ import pandas as pd
 import torch
 from torch.optim import AdamW
 
+from lrcourse.comparison import best
 from lrcourse.data import Corpus, corpus
 from lrcourse.evidence import Difference, above, measured, paired
 from lrcourse.experiments.recordings import FOLDER, Recording, provenance, save
 from lrcourse.machine import device
 from lrcourse.models import GPT, next_token_loss
 from lrcourse.schedules import Cosine, Linear, OneMinusSqrt, Schedule, Warmup, plan, wsd
-from lrcourse.sweeps import best, final, sweep
+from lrcourse.sweeps import final, sweep
 
 __all__ = ["EXPERIMENTS", "SCALES", "Experiment", "Finding", "Part", "Scale", "run", "tuned"]
 
