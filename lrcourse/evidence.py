@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from lrcourse.arguments import refuse
+
 __all__ = ["ClaimError", "Difference", "above", "claim", "measured", "myth", "paired"]
 
 
@@ -22,7 +24,7 @@ class ClaimError(AssertionError):
 
 def _text(name: str, text: object) -> str:
     if not isinstance(text, str) or not text.strip() or "[" in text or "\n" in text:
-        raise ValueError(f"{name} must be one line of text without '[', got {text!r}")
+        refuse(name, text, "one line of text without '['")
     return text
 
 

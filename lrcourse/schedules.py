@@ -26,11 +26,13 @@ A wrong argument raises a ValueError that names it. Four rules say how schedules
 # ruff: noqa: D102  (what `formula` and `length` mean is said once, in Schedule)
 
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import cache
 from itertools import accumulate, pairwise
 from numbers import Real
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, get_type_hints, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +56,21 @@ FloatArray = NDArray[np.float64]
 
 
 # -------------------------------------------------------------------------------- the algebra
+
+
+@cache
+def _kinds(cls: type) -> dict[str, Any]:
+    """The kind of each field, also where `from __future__ import annotations` left it a text.
+
+    Raises:
+        TypeError: a text names nothing that can be found, so that its rule would pass in silence.
+    """
+    names = globals() | vars(sys.modules[cls.__module__])  # its own names before ours
+    try:
+        found = get_type_hints(cls, localns=names, include_extras=True)
+    except NameError as error:
+        raise TypeError(f"a field of {cls.__name__} has a kind that is unknown: {error}") from None
+    return {field.name: found[field.name] for field in fields(cls)}
 
 
 class Schedule:
@@ -84,9 +101,10 @@ class Schedule:
     length: int | None
 
     def __post_init__(self) -> None:
+        kinds = _kinds(type(self))  # type: ignore[arg-type]
         for field in fields(self):  # type: ignore[arg-type]
             value = getattr(self, field.name)
-            check_argument(field.name, value, field.type)
+            check_argument(field.name, value, kinds[field.name])
             if isinstance(value, np.generic):  # keep a plain number: its repr is readable
                 object.__setattr__(self, field.name, value.item())
 
@@ -724,8 +742,8 @@ class Plateau:
     resting: Steps = 0
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            check_argument(field.name, getattr(self, field.name), field.type)
+        for name, kind in _kinds(type(self)).items():  # type: ignore[arg-type]
+            check_argument(name, getattr(self, name), kind)
         if self.factor >= 1:
             raise ValueError(f"factor is {self.factor}, expected < 1")
 

@@ -615,3 +615,32 @@ def test_a_checkpoint_holds_the_step_and_leaves_the_schedule_to_the_code() -> No
 def test_importing_schedules_does_not_import_torch() -> None:
     code = "import sys, lrcourse.schedules; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_rules_hold_also_where_annotations_are_texts():
+    """`from __future__ import annotations`, in a module of a learner's or in a notebook."""
+    learner = {"__name__": "__main__"}
+    code = """
+from __future__ import annotations
+from dataclasses import dataclass
+from lrcourse.arguments import Count
+from lrcourse.schedules import Schedule
+
+@dataclass(frozen=True, slots=True)
+class Teeth(Schedule):
+    period: Count
+    length = None
+    def formula(self, t):
+        return 1 - (t % self.period) / self.period
+
+@dataclass(frozen=True)
+class Odd(Schedule):
+    period: Unheard
+    length = None
+"""
+    exec(compile(code, "learner", "exec", dont_inherit=True), learner)
+    assert learner["Teeth"](4)(2) == 0.5
+    with pytest.raises(ValueError, match="period is 0, expected a whole number >= 1"):
+        learner["Teeth"](0)
+    with pytest.raises(TypeError, match="a field of Odd has a kind that is unknown: .*Unheard"):
+        learner["Odd"](1)
