@@ -642,5 +642,5 @@ class Odd(Schedule):
     assert learner["Teeth"](4)(2) == 0.5
     with pytest.raises(ValueError, match="period is 0, expected a whole number >= 1"):
         learner["Teeth"](0)
-    with pytest.raises(TypeError, match="a field of Odd has a kind that is unknown: .*Unheard"):
+    with pytest.raises(TypeError, match=r"a field of Odd has a kind that is unknown: .*Unheard"):
         learner["Odd"](1)
