@@ -18,7 +18,7 @@ from lrcourse.evidence import measured
 if TYPE_CHECKING:  # loaded where it is used: a PyTorch that cannot be loaded is for us to report
     import torch
 
-__all__ = ["device", "main", "pace", "problems", "report"]
+__all__ = ["device", "device_name", "main", "pace", "problems", "report"]
 
 MEMORY, DISK = 2.0, 1.0  # GiB that a chapter needs at most, with room to spare
 TYPICAL = 45  # seconds that the course gives a typical chapter to run, on two cores
@@ -35,6 +35,20 @@ def device() -> "torch.device":
     if torch.backends.mps.is_available():
         return torch.device("mps")
     return torch.device("cpu")
+
+
+def device_name(where: "torch.device") -> str:
+    """What to call a device in words: a GPU's model, or how many cores the CPU has.
+
+    >>> import torch
+    >>> device_name(torch.device("mps"))
+    'mps'
+    """
+    import torch
+
+    if where.type == "cuda":
+        return torch.cuda.get_device_name(where)
+    return f"CPU, {os.cpu_count()} cores" if where.type == "cpu" else where.type
 
 
 def problems() -> list[str]:
