@@ -7,11 +7,13 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Iterator
 from importlib import metadata
 from typing import TYPE_CHECKING
 
 import psutil
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 from lrcourse.evidence import measured
 
@@ -53,52 +55,59 @@ def device_name(where: "torch.device") -> str:
 
 def problems() -> list[str]:
     """What stands in the way, one sentence each with its mend; empty when all is well."""
+    packages = list(_packages())
+    return [*(packages or _loading()), *_room()]
+
+
+def _packages() -> Iterator[str]:
     try:
         needs = [Requirement(text) for text in metadata.requires("lrcourse") or []]
         python = metadata.metadata("lrcourse")["Requires-Python"]
     except metadata.PackageNotFoundError:
-        return [
+        yield (
             "The package lrcourse is not installed in the Python that runs this notebook "
             f"({sys.executable}). Start the course with: python3 course.py lab"
-        ]
-    found = []
-    version = sys.version.split()[0]
-    if not Requirement(f"python{python}").specifier.contains(version, prereleases=True):
-        found.append(
-            f"Python must be {python}, this is {version}. Install one of those, then start anew."
         )
+        return
+    version = sys.version.split()[0]
+    if not SpecifierSet(python).contains(version, prereleases=True):
+        yield f"Python must be {python}, this is {version}. Install one of those, then start anew."
     for need in needs:
         if need.marker is not None and not need.marker.evaluate({"extra": ""}):
             continue
         try:
             has = metadata.version(need.name)
         except metadata.PackageNotFoundError:
-            found.append(f"The package {need.name} is missing. Run: python3 course.py lab")
+            yield f"The package {need.name} is missing. Run: python3 course.py lab"
             continue
         if not need.specifier.contains(has, prereleases=True):
-            found.append(
+            yield (
                 f"{need.name} must be {need.specifier}, found {has}. "
                 "Delete the folder .venv, then run: python3 course.py lab"
             )
-    if not found:
-        try:
-            import torch  # noqa: F401
-        except (ImportError, OSError) as error:  # on Windows, a library of the system's is missing
-            found.append(
-                f"PyTorch is installed and cannot be loaded ({error}). On Windows, install "
-                "Microsoft's Visual C++ Redistributable; elsewhere delete the folder .venv, "
-                "then run: python3 course.py lab"
-            )
+
+
+def _loading() -> Iterator[str]:
+    try:
+        import torch  # noqa: F401
+    except (ImportError, OSError) as error:  # on Windows, a library of the system's is missing
+        yield (
+            f"PyTorch is installed and cannot be loaded ({error}). On Windows, install "
+            "Microsoft's Visual C++ Redistributable; elsewhere delete the folder .venv, "
+            "then run: python3 course.py lab"
+        )
+
+
+def _room() -> Iterator[str]:
     memory = psutil.virtual_memory().available / 2**30
     if memory < MEMORY:
-        found.append(
+        yield (
             f"Only {memory:.1f} GiB of memory are free, a chapter may need {MEMORY:g}. "
             "Close other programs and notebooks."
         )
     disk = shutil.disk_usage(".").free / 2**30
     if disk < DISK:
-        found.append(f"Only {disk:.1f} GiB of disk are free, {DISK:g} are needed. Make room.")
-    return found
+        yield f"Only {disk:.1f} GiB of disk are free, {DISK:g} are needed. Make room."
 
 
 def report() -> None:
@@ -109,10 +118,8 @@ def report() -> None:
     print("Python and packages ", measured(python=sys.version.split()[0], torch=torch.__version__))
     print("Cores and memory    ", measured(cores=os.cpu_count(), GiB=memory.total / 2**30))
     print("Device for training ", measured(device=device().type))
-    for problem in problems():
-        print(f"✘ {problem}")
-    if not problems():
-        print("✔ This machine is ready.")
+    found = [f"✘ {problem}" for problem in problems()]
+    print(*(found or ["✔ This machine is ready."]), sep="\n")
 
 
 def pace() -> float:

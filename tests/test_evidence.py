@@ -755,4 +755,4 @@ def test_the_machine_is_judged_in_words(monkeypatch):
         raise metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(metadata, "requires", missing)
-    assert len(machine.problems()) == 1 and "not installed" in machine.problems()[0]
+    assert "not installed" in machine.problems()[0]
