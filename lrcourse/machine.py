@@ -25,7 +25,7 @@ __all__ = ["device", "device_name", "main", "pace", "problems", "report"]
 MEMORY, DISK = 2.0, 1.0  # GiB that a chapter needs at most, with room to spare
 TYPICAL = 45  # seconds that the course gives a typical chapter to run, on two cores
 SAMPLE = 0.1  # seconds that one training of `pace` takes on such a machine
-SLOW = 4.0  # times as slow: the cells of a chapter then take longer than its reading leaves them
+TOO_SLOW = 4.0  # times as slow: a chapter's cells then take longer than its reading leaves them
 
 
 def device() -> "torch.device":
@@ -167,7 +167,7 @@ def main() -> int:
         f"Speed: what computes for {TYPICAL} s on the machine that timed the course takes about "
         f"{TYPICAL * times:.0f} s here (from one small training, so within a factor of two or so)."
     )
-    if times > SLOW:
+    if times > TOO_SLOW:
         print("That is slow. Close other programs, plug in the power, or share a machine.")
     print("✔ The course will run on this machine.")
     return 0
