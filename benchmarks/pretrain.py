@@ -22,7 +22,8 @@ from torch.optim.lr_scheduler import LambdaLR
 from lrcourse.data import Corpus, corpus
 from lrcourse.machine import device
 from lrcourse.models import next_token_loss
-from lrcourse.pretrain.command import Settings, learn
+from lrcourse.pretrain.learning import learn
+from lrcourse.pretrain.settings import Settings
 
 ROUNDS, AT_LEAST = 5, 1.0
 # Dense bf16 FLOP/s of the tensor cores, from the makers' data sheets, by a part of the name.

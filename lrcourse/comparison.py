@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 from torch import Tensor, nn
 
-from lrcourse.arguments import Steps, check_argument, whole_number
+from lrcourse.arguments import Steps, check_argument, refuse, whole_number
 from lrcourse.evidence import Difference, above
 from lrcourse.sweeps import as_planned, final, sweep
 
-__all__ = ["Comparison", "best", "compare"]
+__all__ = ["Comparison", "best", "compare", "per_cent", "tuned"]
 
 
 def best(frame: pd.DataFrame, value: str, by: str | Sequence[str] = "schedule") -> pd.DataFrame:
@@ -65,6 +65,39 @@ def _lowest(means: pd.Series) -> float:
     return float(np.exp(-b / (2 * a))) if a > 0 else float(means.index[at])
 
 
+def tuned(frame: pd.DataFrame, by: str = "schedule", value: str = "test_loss") -> pd.DataFrame:
+    """What each schedule reaches, seed by seed, at the peak that the *other* seeds choose.
+
+    So no seed has a say in the peak it is judged at, and no run is made twice.
+
+    Args:
+        frame: one row a run (`sweeps.final`), with columns peak, seed, `by` and `value`.
+        by: the column that names what is compared.
+        value: the column that is to be low.
+
+    Returns:
+        A row a seed, a column a group; missing where that run diverged.
+
+    Raises:
+        ValueError: fewer than two seeds, or a best peak on the edge of the grid.
+    """
+    if frame["seed"].nunique() < 2:
+        refuse("the seeds of frame", frame["seed"].unique().tolist(), "two or more to judge by")
+    ends = {}
+    for name, rows in frame.groupby(by, sort=False):
+        best(rows, value, by)  # refuses a best peak on the edge
+        table = rows.pivot(index="seed", columns="peak", values=value)
+        peaks = {s: table.drop(index=s).mean(skipna=False).idxmin() for s in table.index}
+        ends[str(name)] = {seed: table.loc[seed, peak] for seed, peak in peaks.items()}
+    return pd.DataFrame(ends)
+
+
+def per_cent(ends: pd.DataFrame, a: str, b: str) -> Difference:
+    """By how many per cent `a` ends above `b`, seed by seed."""
+    both = ends[[a, b]].dropna()
+    return above(both[a], both[b])
+
+
 @dataclass(frozen=True, eq=False)
 class Comparison:
     """What `compare` measured.
@@ -91,7 +124,7 @@ class Comparison:
         """By how many per cent `a` ends above `b`, seed by seed: mean ± standard error."""
         for name in (a, b):
             check_argument("schedule", name, Literal[tuple(self.best.index)])
-        return above(self.ends[a], self.ends[b])
+        return per_cent(self.ends, a, b)
 
 
 def compare(

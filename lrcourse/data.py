@@ -5,7 +5,7 @@ update t, or a sweep that trains many runs at once, draws the very same ones.
 """
 
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from pathlib import Path
@@ -16,16 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = [
-    "Corpus",
-    "Digits",
-    "Minibatches",
-    "Text",
-    "corpus",
-    "digits",
-    "python_source",
-    "python_text",
-]
+from lrcourse.arguments import Count, Steps, check_argument, refuse, whole_number
+
+__all__ = ["Corpus", "Digits", "Minibatches", "Text"]
+__all__ += ["corpus", "digits", "python_source", "python_text"]
 
 
 @lru_cache(maxsize=32)  # a sweep returns to each of its seeds; of the text, an order takes 8 MB
@@ -60,11 +54,9 @@ class Minibatches:
 
     def __post_init__(self) -> None:
         if len(self.x) != len(self.y):
-            raise ValueError(f"x and y must be of one length, got {len(self.x)} and {len(self.y)}")
-        if not 1 <= self.size <= len(self.x):
-            raise ValueError(f"size must be 1 … {len(self.x)}, got {self.size}")
-        if self.seed < 0:
-            raise ValueError(f"seed must be 0 or more, got {self.seed}")
+            refuse("the length of y", len(self.y), f"{len(self.x)}, as that of x")
+        check_argument("size", self.size, whole_number(1, len(self.x)))
+        check_argument("seed", self.seed, Steps)
 
     @property
     def per_epoch(self) -> int:
@@ -145,23 +137,27 @@ def python_source(limit: int | None = None) -> Tensor:
         ValueError: limit below 1.
         FileNotFoundError: this Python comes without its source.
     """
-    if limit is not None and limit < 1:
-        raise ValueError(f"limit must be at least 1 byte, got {limit}")
     root = Path(sysconfig.get_path("stdlib"))
     files = sorted(
         path
         for path in root.rglob("*.py")
         if not {"site-packages", "test", "tests", "idlelib"} & set(path.relative_to(root).parts)
     )
-    parts, total = [], 0
-    for path in files:
-        parts.append(path.read_bytes())
-        total += len(parts[-1])
-        if limit is not None and total >= limit:
-            break
-    if not total:
+    text = _read(files, limit)
+    if not text:
         raise FileNotFoundError(f"no Python source under {root}: is it installed as bytecode only?")
-    return torch.from_numpy(np.frombuffer(b"".join(parts), dtype=np.uint8)[:limit].copy())
+    return torch.from_numpy(np.frombuffer(text, dtype=np.uint8).copy())
+
+
+def _read(files: Iterable[Path], limit: int | None) -> bytes:
+    """The first `limit` bytes of the files, one after the other; no file behind them is opened."""
+    check_argument("limit", limit, Count | None)
+    text = bytearray()
+    for file in files:
+        if limit is not None and len(text) >= limit:
+            break
+        text += file.read_bytes()
+    return bytes(text[:limit])
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,14 +203,12 @@ def python_text(context: int = 8, limit: int = 2_000_000, tests: int = 4096) -> 
     >>> bool((text.x[1, :-1] == text.x[0, 1:]).all()), bool(text.y[0] == text.x[1, -1])
     (True, True)
     """
-    if context < 1:
-        raise ValueError(f"context must be at least 1, got {context}")
+    check_argument("context", context, Count)
     source = python_source(limit)
     letters = source[source < 128].long()
     cut = len(letters) * 19 // 20
     train, test = letters[:cut], letters[cut:]
-    if not 1 <= tests <= len(test) - context:
-        raise ValueError(f"tests must be 1 … {len(test) - context}, got {tests}")
+    check_argument("tests", tests, whole_number(1, len(test) - context))
     rows = torch.from_numpy(np.random.default_rng(0).permutation(len(test) - context)[:tests])
     windows = test.unfold(0, context, 1)
     return Text(
@@ -245,8 +239,7 @@ class Corpus:
         A pure function of the seed and t: windows begin anywhere, and each batch is drawn anew.
         """
         context = self.x_test.shape[1]
-        if not size >= 1:
-            raise ValueError(f"size must be at least 1, got {size}")
+        check_argument("size", size, Count)
         offsets = torch.arange(context + 1)
 
         def batch(t: int) -> tuple[Tensor, Tensor]:
@@ -312,36 +305,25 @@ def corpus(
     >>> x.shape, bool((x[:, 1:] == y[:, :-1]).all()), text.decode(text.encode("if x:"))
     (torch.Size([4, 16]), True, 'if x:')
     """
-    for name, value in (("context", context), ("tests", tests)):
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
-    if not 2 <= vocabulary <= 2048:
-        raise ValueError(f"vocabulary must be 2 … 2048, got {vocabulary}")
-    text = bytes(python_source(limit).numpy()) if path is None else _read(Path(path), limit)
+    check_argument("context", context, Count)
+    check_argument("tests", tests, Count)
+    check_argument("vocabulary", vocabulary, whole_number(2, 2048))
+    text = bytes(python_source(limit).numpy()) if path is None else _text_at(Path(path), limit)
     cut = len(text) * 19 // 20
     merges = _byte_pairs(text[:cut], vocabulary) if vocabulary > 256 else None
     train, test = (_tokens(part, vocabulary, merges) for part in (text[:cut], text[cut:]))
     if min(len(train), len(test)) <= context + tests:
-        raise ValueError(
-            f"the text must be longer for context {context} and {tests} tests: "
-            f"{len(train)} tokens to train on and {len(test)} to test with"
-        )
+        found = f"{len(train)} tokens to train on and {len(test)} to test with"
+        raise ValueError(f"the text has {found}, expected more than context + tests of each")
     rows = np.random.default_rng(0).permutation(len(test) - context)[:tests]
     windows = test.unfold(0, context + 1, 1)[torch.from_numpy(rows)].long()
     return Corpus(train, windows[:, :-1], windows[:, 1:], vocabulary, merges)
 
 
-def _read(path: Path, limit: int | None) -> bytes:
-    if limit is not None and limit < 1:
-        raise ValueError(f"limit must be at least 1 byte, got {limit}")
+def _text_at(path: Path, limit: int | None) -> bytes:
     kinds = {".py", ".txt", ".md"}
     files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.suffix in kinds)
-    parts: list[bytes] = []
-    for file in files:
-        if limit is not None and sum(map(len, parts)) >= limit:
-            break
-        parts.append(file.read_bytes())
-    text = b"".join(parts)[:limit]
+    text = _read(files, limit)
     if not text:
         raise FileNotFoundError(f"no text at {path}: name a text file, or a folder with some in it")
     return text

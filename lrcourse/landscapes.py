@@ -7,12 +7,14 @@ gradient and its minimum. `descend` runs one descent or thousands at once. NumPy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["BOUND", "Descent", "DoubleWell", "Plateau", "Quadratic", "Rosenbrock", "Surface"]
+from lrcourse.arguments import Steps, check_argument, refuse
+
+__all__ = ["BOUND", "Descent", "DoubleWell", "Quadratic", "Shelf", "Surface"]
 __all__ += ["best_momentum", "best_rate", "contraction", "descend"]
 
 Array = NDArray[np.float64]
@@ -35,24 +37,19 @@ class Surface(Protocol):
         """Gradients of shape (…, d) at points of shape (…, d)."""
 
 
-def _check(good: bool, message: str) -> None:
-    if not good:
-        raise ValueError(message)
-
-
 def _array(name: str, values: ArrayLike, low: float = -np.inf, *, strict: bool = False) -> Array:
     """`values` as finite floats, none below `low` (none at it either when `strict`)."""
     array = np.asarray(values, dtype=float)
     if not (np.isfinite(array) & ((array > low) if strict else (array >= low))).all():
-        limit = "" if low == -np.inf else f" and {'above' if strict else 'at least'} {low:g}"
-        raise ValueError(f"{name} must be finite{limit}, got {values!r}")
+        limit = "" if low == -np.inf else f" {'>' if strict else '>='} {low:g}"
+        refuse(name, values, f"finite numbers{limit}")
     return array
 
 
 def _points(points: ArrayLike, d: int) -> Array:
     array = np.asarray(points, dtype=float)
     if array.shape[-1:] != (d,):
-        raise ValueError(f"points must have shape (…, {d}), one number a parameter: {array.shape}")
+        refuse("points.shape", array.shape, f"(…, {d}): one number a parameter")
     return array
 
 
@@ -74,9 +71,10 @@ class Quadratic:
 
     def __post_init__(self) -> None:
         values = _array("curvatures", self.curvatures, 0, strict=True)
-        _check(values.ndim == 1 and values.size > 0, "curvatures must be a list of numbers")
-        _array("angle", self.angle)
-        _check(self.angle == 0 or values.size == 2, "angle needs exactly two curvatures")
+        if values.ndim != 1 or not values.size:
+            refuse("curvatures", self.curvatures, "a list of at least one number")
+        if _array("angle", self.angle) and values.size != 2:
+            refuse("angle", self.angle, "0, or two curvatures")
         object.__setattr__(self, "curvatures", tuple(values.tolist()))
 
     @cached_property
@@ -104,45 +102,13 @@ class Quadratic:
 
 
 @dataclass(frozen=True)
-class Rosenbrock:
-    """A bent, narrow valley: (a − x)² + b (y − x²)², lowest at (a, a²).
-
-    >>> Rosenbrock()([1.0, 1.0]).item()
-    0.0
-    """
-
-    a: float = 1.0
-    b: float = 100.0
-
-    def __post_init__(self) -> None:
-        _array("a", self.a)
-        _array("b", self.b, 0, strict=True)
-
-    @property
-    def minimum(self) -> Array:
-        """The lowest place, shape (d,)."""
-        return np.array([self.a, self.a**2])
-
-    def __call__(self, points: ArrayLike) -> Array:
-        """Losses of shape (…) at points of shape (…, d)."""
-        x, y = np.moveaxis(_points(points, 2), -1, 0)
-        return np.asarray((self.a - x) ** 2 + self.b * (y - x**2) ** 2)
-
-    def gradient(self, points: ArrayLike) -> Array:
-        """Gradients of shape (…, d) at points of shape (…, d)."""
-        x, y = np.moveaxis(_points(points, 2), -1, 0)
-        bend = 2 * self.b * (y - x**2)
-        return np.stack([-2 * (self.a - x) - 2 * x * bend, bend], axis=-1)
-
-
-@dataclass(frozen=True)
-class Plateau:
+class Shelf:
     """A valley in one dimension that levels off: ½ c x² / (1 + x²/w²), lowest at 0.
 
     From −w to w it is nearly a parabola of curvature c. Far out it is a shelf of height ½ c w²,
     where the slope fades like the cube of 1/x but is nowhere zero.
 
-    >>> Plateau()([1e6]).round(6).item()
+    >>> Shelf()([1e6]).round(6).item()
     0.5
     """
 
@@ -178,31 +144,29 @@ class DoubleWell:
     place, and at 1 a narrow pit, 25 times as curved, whose bottom is 0.5 higher.
 
     Args:
-        curvatures, centres, heights: two numbers each, of the wells; `heights` are their losses.
-        softness: of the corners; so small against the depths that centres and minima are one.
+        heights: the losses at the bottoms of the bowl and the pit.
 
     >>> DoubleWell().minimum, DoubleWell()([1.0]).item()
     (array([-1.]), 0.5)
     """
 
-    curvatures: tuple[float, float] = (1.0, 25.0)
-    centres: tuple[float, float] = (-1.0, 1.0)
     heights: tuple[float, float] = (0.0, 0.5)
-    softness: float = 0.03
+    curvatures: ClassVar[tuple[float, float]] = (1.0, 25.0)
+    centres: ClassVar[tuple[float, float]] = (-1.0, 1.0)
+    # Of the corners; so small against the depths that centres and minima are one.
+    softness: ClassVar[float] = 0.03
 
     def __post_init__(self) -> None:
-        for name in ("curvatures", "centres", "heights"):
-            values = _array(name, getattr(self, name), 0 if name == "curvatures" else -np.inf)
-            _check(values.shape == (2,), f"{name} must be two numbers, got {getattr(self, name)!r}")
-            object.__setattr__(self, name, tuple(values.tolist()))
-        _array("curvatures", self.curvatures, 0, strict=True)
-        _array("softness", self.softness, 0, strict=True)
+        if _array("heights", self.heights).shape != (2,):
+            refuse("heights", self.heights, "two numbers")
         (a, b), gap = self.heights, 0.5 * (self.centres[1] - self.centres[0]) ** 2
         depths = a + self.curvatures[0] * gap - b, b + self.curvatures[1] * gap - a
-        _check(
-            min(depths) > 36 * self.softness,
-            f"heights leave no two wells: their depths {depths} must exceed 36 × softness",
-        )
+        if min(depths) <= 36 * self.softness:
+            refuse(
+                "heights",
+                self.heights,
+                f"wells deeper than {36 * self.softness:g}, and not {depths}",
+            )
 
     def _parts(self, x: Array) -> tuple[tuple[Array, Array], tuple[Array, Array], Array]:
         """Both parabolas, both slopes, and the weight of the second, each of the shape of x."""
@@ -274,17 +238,15 @@ def descend(
     >>> descend(Quadratic([2.0]), [1.0], rate=[0.1, 1.1, 99.0], steps=50).diverged_at
     array([-1, -1,  7])
     """
-    _check(int(steps) == steps >= 0, f"steps must be a whole number ≥ 0, got {steps!r}")
+    check_argument("steps", steps, Steps)
     x = _points(_array("start", start), len(surface.minimum))
     beta, sigma = _array("momentum", momentum, 0), _array("noise", noise, 0)
     eta = first = _array("rate", rate(0) if callable(rate) else rate, 0)
     try:
         shape = np.broadcast_shapes(x.shape[:-1], first.shape, beta.shape, sigma.shape)
     except ValueError:
-        raise ValueError(
-            "rate, momentum and noise must broadcast against the … of start (…, d), got shapes "
-            f"{first.shape}, {beta.shape}, {sigma.shape} and {x.shape[:-1]}"
-        ) from None
+        others = f"momentum {beta.shape}, noise {sigma.shape} and the … {x.shape[:-1]} of start"
+        refuse("rate.shape", first.shape, f"to broadcast against {others}")
     x = np.broadcast_to(x, (*shape, x.shape[-1]))
     path, losses = np.empty((steps + 1, *x.shape)), np.empty((steps + 1, *shape))
     diverged_at = np.full(shape, -1)
@@ -307,24 +269,24 @@ def descend(
     return Descent(path, losses, diverged_at)
 
 
-def contraction(distances: ArrayLike, since: int | None = None) -> Array:
-    """By what factor a distance shrinks per step: the geometric mean from step `since` on.
+def contraction(distances: ArrayLike) -> Array:
+    """By what factor a distance shrinks per step: the geometric mean over the later half.
 
-    The early steps are left out (by default the first half): what dies out soon is not the speed.
-    Given losses instead of distances on a parabola, the result is the square.
+    The first half of the steps is left out: what dies out soon is not the speed. Given losses
+    instead of distances on a parabola, the result is the square.
 
     Args:
         distances: shape (steps + 1, …), positive; the result has shape (…).
-        since: the first step that counts.
 
     >>> contraction([8.0, 4.0, 2.0, 1.0]).item()
     0.5
     """
     values = _array("distances", distances, 0, strict=True)
-    _check(values.ndim > 0 and len(values) > 1, "distances must hold at least two steps")
-    since = (len(values) - 1) // 2 if since is None else since
-    _check(0 <= since < len(values) - 1, f"since must lie in 0…{len(values) - 2}, got {since}")
-    return np.asarray((values[-1] / values[since]) ** (1 / (len(values) - 1 - since)))
+    if not values.ndim or len(values) < 2:
+        refuse("distances", distances, "at least two steps")
+    last = len(values) - 1
+    half = last // 2
+    return np.asarray((values[-1] / values[half]) ** (1 / (last - half)))
 
 
 def best_rate(curvatures: ArrayLike) -> float:

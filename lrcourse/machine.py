@@ -7,23 +7,25 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Iterator
 from importlib import metadata
 from typing import TYPE_CHECKING
 
 import psutil
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 from lrcourse.evidence import measured
 
 if TYPE_CHECKING:  # loaded where it is used: a PyTorch that cannot be loaded is for us to report
     import torch
 
-__all__ = ["device", "main", "pace", "problems", "report"]
+__all__ = ["device", "device_name", "main", "pace", "problems", "report"]
 
 MEMORY, DISK = 2.0, 1.0  # GiB that a chapter needs at most, with room to spare
 TYPICAL = 45  # seconds that the course gives a typical chapter to run, on two cores
 SAMPLE = 0.1  # seconds that one training of `pace` takes on such a machine
-SLOW = 4.0  # times as slow: the cells of a chapter then take longer than its reading leaves them
+TOO_SLOW = 4.0  # times as slow: a chapter's cells then take longer than its reading leaves them
 
 
 def device() -> "torch.device":
@@ -37,54 +39,75 @@ def device() -> "torch.device":
     return torch.device("cpu")
 
 
+def device_name(where: "torch.device") -> str:
+    """What to call a device in words: a GPU's model, or how many cores the CPU has.
+
+    >>> import torch
+    >>> device_name(torch.device("mps"))
+    'mps'
+    """
+    import torch
+
+    if where.type == "cuda":
+        return torch.cuda.get_device_name(where)
+    return f"CPU, {os.cpu_count()} cores" if where.type == "cpu" else where.type
+
+
 def problems() -> list[str]:
     """What stands in the way, one sentence each with its mend; empty when all is well."""
+    packages = list(_packages())
+    return [*(packages or _loading()), *_room()]
+
+
+def _packages() -> Iterator[str]:
     try:
         needs = [Requirement(text) for text in metadata.requires("lrcourse") or []]
         python = metadata.metadata("lrcourse")["Requires-Python"]
     except metadata.PackageNotFoundError:
-        return [
+        yield (
             "The package lrcourse is not installed in the Python that runs this notebook "
             f"({sys.executable}). Start the course with: python3 course.py lab"
-        ]
-    found = []
-    version = sys.version.split()[0]
-    if not Requirement(f"python{python}").specifier.contains(version, prereleases=True):
-        found.append(
-            f"Python must be {python}, this is {version}. Install one of those, then start anew."
         )
+        return
+    version = sys.version.split()[0]
+    if not SpecifierSet(python).contains(version, prereleases=True):
+        yield f"Python must be {python}, this is {version}. Install one of those, then start anew."
     for need in needs:
         if need.marker is not None and not need.marker.evaluate({"extra": ""}):
             continue
         try:
             has = metadata.version(need.name)
         except metadata.PackageNotFoundError:
-            found.append(f"The package {need.name} is missing. Run: python3 course.py lab")
+            yield f"The package {need.name} is missing. Run: python3 course.py lab"
             continue
         if not need.specifier.contains(has, prereleases=True):
-            found.append(
+            yield (
                 f"{need.name} must be {need.specifier}, found {has}. "
                 "Delete the folder .venv, then run: python3 course.py lab"
             )
-    if not found:
-        try:
-            import torch  # noqa: F401
-        except (ImportError, OSError) as error:  # on Windows, a library of the system's is missing
-            found.append(
-                f"PyTorch is installed and cannot be loaded ({error}). On Windows, install "
-                "Microsoft's Visual C++ Redistributable; elsewhere delete the folder .venv, "
-                "then run: python3 course.py lab"
-            )
+
+
+def _loading() -> Iterator[str]:
+    try:
+        import torch  # noqa: F401
+    except (ImportError, OSError) as error:  # on Windows, a library of the system's is missing
+        yield (
+            f"PyTorch is installed and cannot be loaded ({error}). On Windows, install "
+            "Microsoft's Visual C++ Redistributable; elsewhere delete the folder .venv, "
+            "then run: python3 course.py lab"
+        )
+
+
+def _room() -> Iterator[str]:
     memory = psutil.virtual_memory().available / 2**30
     if memory < MEMORY:
-        found.append(
+        yield (
             f"Only {memory:.1f} GiB of memory are free, a chapter may need {MEMORY:g}. "
             "Close other programs and notebooks."
         )
     disk = shutil.disk_usage(".").free / 2**30
     if disk < DISK:
-        found.append(f"Only {disk:.1f} GiB of disk are free, {DISK:g} are needed. Make room.")
-    return found
+        yield f"Only {disk:.1f} GiB of disk are free, {DISK:g} are needed. Make room."
 
 
 def report() -> None:
@@ -95,10 +118,8 @@ def report() -> None:
     print("Python and packages ", measured(python=sys.version.split()[0], torch=torch.__version__))
     print("Cores and memory    ", measured(cores=os.cpu_count(), GiB=memory.total / 2**30))
     print("Device for training ", measured(device=device().type))
-    for problem in problems():
-        print(f"✘ {problem}")
-    if not problems():
-        print("✔ This machine is ready.")
+    found = [f"✘ {problem}" for problem in problems()]
+    print(*(found or ["✔ This machine is ready."]), sep="\n")
 
 
 def pace() -> float:
@@ -146,7 +167,7 @@ def main() -> int:
         f"Speed: what computes for {TYPICAL} s on the machine that timed the course takes about "
         f"{TYPICAL * times:.0f} s here (from one small training, so within a factor of two or so)."
     )
-    if times > SLOW:
+    if times > TOO_SLOW:
         print("That is slow. Close other programs, plug in the power, or share a machine.")
     print("✔ The course will run on this machine.")
     return 0

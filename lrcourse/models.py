@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lrcourse.arguments import Count, Positive, Steps, check_argument, refuse
 from lrcourse.data import Text
 
 __all__ = ["GPT", "MLP", "NextCharacter", "character_task", "next_token_loss", "sample"]
@@ -31,7 +32,7 @@ def MLP(
     torch.Size([5, 10])
     """
     if len(sizes) < 2 or any(width < 1 for width in sizes):
-        raise ValueError(f"sizes must be two or more widths of at least 1, got {sizes!r}")
+        refuse("sizes", sizes, "two or more whole numbers >= 1")
     with _seeded(seed):
         layers: list[nn.Module] = []
         for inputs, outputs in pairwise(sizes):
@@ -130,7 +131,7 @@ class GPT(nn.Module):
             vocabulary=vocabulary, context=context, layers=layers, heads=heads, width=width
         )
         if width % heads:
-            raise ValueError(f"width must be a multiple of heads, got {width} and {heads}")
+            refuse("width", width, f"a multiple of heads, which is {heads}")
         with _seeded(seed):
             self.token = nn.Embedding(vocabulary, width)
             self.position = nn.Embedding(context, width)
@@ -145,7 +146,7 @@ class GPT(nn.Module):
         """Scores for the token after each of `tokens`."""
         n, (context, width) = tokens.shape[-1], self.position.weight.shape
         if n > context:
-            raise ValueError(f"tokens must be at most {context} long, the context, got {n}")
+            refuse("the length of tokens", n, f"at most {context}, the context")
         x = (self.token(tokens) + self.position.weight[:n]) * width**0.5
         return F.linear(self.norm(self.blocks(x)), self.token.weight)
 
@@ -207,11 +208,9 @@ def sample(
     torch.Size([11])
     """
     if prompt.dim() != 1 or not len(prompt):
-        raise ValueError(f"prompt must be a row of at least one token, got {tuple(prompt.shape)}")
-    if count < 0:
-        raise ValueError(f"count must be 0 or more, got {count}")
-    if not temperature > 0:
-        raise ValueError(f"temperature must be above 0, got {temperature!r}")
+        refuse("prompt.shape", tuple(prompt.shape), "(n,), n >= 1 tokens")
+    check_argument("count", count, Steps)
+    check_argument("temperature", temperature, Positive)
     draws = torch.Generator().manual_seed(seed)
     for _ in range(count):
         seen = prompt[-model.position.num_embeddings :]
@@ -223,8 +222,7 @@ def sample(
 
 def _check_sizes(**sizes: int) -> None:
     for name, size in sizes.items():
-        if size < 1:
-            raise ValueError(f"{name} must be at least 1, got {size}")
+        check_argument(name, size, Count)
 
 
 @contextmanager

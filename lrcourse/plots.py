@@ -1,17 +1,18 @@
 """Every figure of the course, in one style.
 
 Each function takes plain arrays, draws, and returns a `Picture`: shown by Jupyter as a PNG with its
-alternative text, saved with `.save(path)`, open to your own additions through `.figure`.
+alternative text, open to your own additions through `.figure`.
 Curves differ in colour (Okabe and Ito's palette, safe for colour-blind readers) *and* in line
 style, so that a print in grey still tells them apart.
 """
 
 import base64
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from itertools import cycle
+from typing import Any, Literal
 
 import matplotlib as mpl
 import numpy as np
@@ -23,18 +24,14 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import ArrayLike
 from PIL import Image
 
-__all__ = [
-    "Picture",
-    "bands",
-    "charts",
-    "contours",
-    "lines",
-    "panels",
-    "readings",
-    "terrain",
-    "training",
-    "u_curve",
-]
+from lrcourse.arguments import check_argument, refuse
+
+__all__ = ["Picture", "bands", "charts", "contours", "lines", "panels", "readings", "terrain"]
+__all__ += ["training", "u_curve"]
+
+_Limits = tuple[float | None, float | None] | None
+_Range = tuple[float, float]
+_Surface = Callable[[np.ndarray], np.ndarray]
 
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#8C6D00", "#000000"]
 DASHES: list[Any] = ["-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 3)), (0, (1, 1))]
@@ -58,6 +55,7 @@ STYLE: dict[str, Any] = {
     "savefig.dpi": 120,
     "figure.constrained_layout.use": True,
 }
+NO_GRID, NO_LAYOUT = {"axes.grid": False}, {"figure.constrained_layout.use": False}
 
 
 @dataclass(frozen=True)
@@ -71,15 +69,11 @@ class Picture:
         """The picture as PNG in 256 colours, a third of the size; the same bytes each time."""
         full, small = io.BytesIO(), io.BytesIO()
         # Saving gives a figure without a layout engine the default one: that must be none as well.
-        with mpl.rc_context(STYLE | {"figure.constrained_layout.use": False}):
+        with mpl.rc_context(STYLE | NO_LAYOUT):
             self.figure.savefig(full, format="png")
         with Image.open(full) as image:
             image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(small, "png")
         return small.getvalue()
-
-    def save(self, path: str | Path) -> None:
-        """Write the picture to `path` as PNG."""
-        Path(path).write_bytes(self.png())
 
     def signed(self, note: str) -> "Picture":
         """The same picture under a note in small grey letters, which says where it is from."""
@@ -92,33 +86,39 @@ class Picture:
         return data, {"image/png": {"alt": self.alt, "width": width, "height": height}}
 
 
-def _alt(alt: str) -> str:
+@contextmanager
+def _picture(alt: str, height: float, **style: Any) -> Iterator[Picture]:
+    """A white picture in the course's style, to be drawn on: 7 inches wide, `height` high."""
     if not isinstance(alt, str) or len(alt.split()) < 4:
-        raise ValueError(f"alt must say in words what the figure shows, got {alt!r}")
-    return " ".join(alt.split())
+        refuse("alt", alt, "words that say what the figure shows")
+    with mpl.rc_context(STYLE | style):
+        yield Picture(Figure(figsize=(7, height)), " ".join(alt.split()))
 
 
-def _named(curves: Mapping[str, Any]) -> Mapping[str, Any]:
+def _over_rates(figure: Figure) -> tuple[Axes, Axes]:
+    """Two panels over one x-axis, the lower one for the learning rate."""
+    top, bottom = figure.subplots(2, sharex=True, height_ratios=[2.2, 1])
+    bottom.set_ylabel("learning rate")
+    return top, bottom
+
+
+def _some(name: str, curves: Mapping[str, Any]) -> Mapping[str, Any]:
     if not isinstance(curves, Mapping) or not curves:
-        raise ValueError(f"curves must map at least one name to its values, got {curves!r}")
+        refuse(name, curves, "at least one name with its values")
     return curves
 
 
 def _xy(curve: Any) -> tuple[np.ndarray, np.ndarray]:
     """A curve is `values`, or `(x, values)`; x is 0, 1, 2, … where it is not given."""
-    if isinstance(curve, tuple) and len(curve) == 2:
-        x, y = np.asarray(curve[0], dtype=float), np.asarray(curve[1], dtype=float)
-    else:
-        y = np.asarray(curve, dtype=float)
-        x = np.arange(len(y), dtype=float)
+    given = isinstance(curve, tuple) and len(curve) == 2
+    x, y = (np.asarray(v, float) for v in (curve if given else (range(len(curve)), curve)))
     if x.ndim != 1 or x.shape != y.shape:
-        raise ValueError(f"a curve needs x and values of one length, got {x.shape} and {y.shape}")
+        refuse("the shapes of a curve", (x.shape, y.shape), "x and values of one length")
     return x, y
 
 
 def _scale(axes: Axes, log: str) -> None:
-    if not set(log) <= set("xy"):
-        raise ValueError(f'log must be "", "x", "y" or "xy", got {log!r}')
+    check_argument("log", log, Literal["", "x", "y", "xy"])
     for name in log:
         axis = getattr(axes, f"{name}axis")
         getattr(axes, f"set_{name}scale")("log")
@@ -131,38 +131,39 @@ def _scale(axes: Axes, log: str) -> None:
 
 def _references(axes: Axes, across: Mapping[str, float], down: Mapping[str, float]) -> None:
     """Thin grey lines at values that theory names, each with its name beside it."""
+    line: dict[str, Any] = {"color": "#555555", "lw": 1.2, "linestyle": (0, (2, 2)), "zorder": 1}
     for name, value in across.items():
-        axes.axhline(value, color="#555555", linewidth=1.2, linestyle=(0, (2, 2)), zorder=1)
-        axes.annotate(
-            name,
-            (1, value),
-            xycoords=("axes fraction", "data"),
-            xytext=(-2, -5),
-            textcoords="offset points",
-            ha="right",
-            va="top",
-            color="#333333",
-            fontsize=11,
-            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1},
-        )
+        axes.axhline(value, **line)
+        box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1}
+        _note(axes, name, (1, value), ("axes fraction", "data"), (-2, -5), bbox=box)
     for name, value in down.items():
-        axes.axvline(value, color="#555555", linewidth=1.2, linestyle=(0, (2, 2)), zorder=1)
+        axes.axvline(value, **line)
         at = axes.transData.transform((value, axes.get_ylim()[0]))
         left = axes.transAxes.inverted().transform(at)[0] > 0.6  # keep the name inside the axes
-        axes.annotate(
-            name,
-            (value, 1),
-            xycoords=("data", "axes fraction"),
-            xytext=(-5 if left else 5, -3),
-            textcoords="offset points",
-            ha="right" if left else "left",
-            va="top",
-            color="#333333",
-            fontsize=11,
-        )
+        _note(axes, name, (value, 1), ("data", "axes fraction"), (-5 if left else 5, -3))
 
 
-def _legend(axes: Axes, count: int) -> None:
+def _note(axes: Axes, name: str, at: Any, kind: Any, offset: tuple[int, int], **how: Any) -> None:
+    """A name beside the point `at`, in coordinates of that `kind`: before it, or after."""
+    side = "right" if offset[0] < 0 else "left"
+    axes.annotate(
+        name, at, xycoords=kind, xytext=offset, textcoords="offset points",
+        ha=side, va="top", color="#333333", fontsize=11, **how,
+    )  # fmt: skip
+
+
+def _finish(
+    axes: Axes,
+    y: str,
+    log: str,
+    across: Mapping[str, float] | None = None,
+    down: Mapping[str, float] | None = None,
+) -> None:
+    """What comes when all curves are drawn; the legend, where there are several."""
+    _scale(axes, log)
+    _references(axes, across or {}, down or {})
+    axes.set_ylabel(y)
+    count = sum(not str(line.get_label()).startswith("_") for line in axes.lines)
     if count > 1:
         axes.legend(loc="best", ncols=2 if count > 5 else 1)
 
@@ -180,7 +181,7 @@ def lines(
     markers: bool = False,
     dots: Mapping[str, Any] | None = None,
     errors: Mapping[str, ArrayLike] | None = None,
-    ylim: tuple[float | None, float | None] | None = None,
+    ylim: _Limits = None,
 ) -> Picture:
     """Curves over one axis; with `rates`, the learning rate in a panel below, sharing the x-axis.
 
@@ -200,97 +201,66 @@ def lines(
     >>> lines({"x²": [0, 1, 4]}, x="x", y="y", alt="A parabola that starts at zero.").alt
     'A parabola that starts at zero.'
     """
-    _named(curves)
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(7, 4.0 if rates is None else 5.2))
+    _some("curves", curves)
+    dots = dots or {}
+    with _picture(alt, 4.0 if rates is None else 5.2) as picture:
         if rates is None:
-            top = figure.subplots()
-            bottom = top
+            top = bottom = picture.figure.subplots()
         else:
-            top, bottom = figure.subplots(2, sharex=True, height_ratios=[2.2, 1])
+            top, bottom = _over_rates(picture.figure)
             for name, rate in rates.items():
                 bottom.plot(*_xy(rate), label=name)
-            bottom.set_ylabel("learning rate")
-        for (name, curve), marker in zip(curves.items(), _endless(MARKERS), strict=False):
+        for (name, curve), marker in zip(curves.items(), cycle(MARKERS), strict=False):
             top.plot(*_xy(curve), label=name, marker=marker if markers else None, markersize=6)
-        marks = zip((dots or {}).items(), _endless(MARKERS), _endless(COLOURS), strict=False)
+        marks = zip(dots.items(), cycle(MARKERS), cycle(COLOURS), strict=False)
         for (name, points), marker, colour in marks:
             top.plot(*_xy(points), marker, color=colour, label=name, markersize=9)
-        drawn = dict(zip([*curves, *(dots or {})], top.lines, strict=True))
+        drawn = dict(zip([*curves, *dots], top.lines, strict=True))
         for name, halves in (errors or {}).items():
             if name not in drawn:
-                raise ValueError(f"errors holds {name!r}; the curves are {', '.join(drawn)}")
+                refuse("a name in errors", name, f"one of {', '.join(drawn)}")
             at, colour = drawn[name].get_data(), drawn[name].get_color()
             top.errorbar(at[0], at[1], halves, fmt="none", ecolor=colour, capsize=5)
         if ylim:
             top.set_ylim(*ylim)
-        _scale(top, log)
-        _references(top, across or {}, down or {})
-        top.set_ylabel(y)
+        _finish(top, y, log, across, down)
         bottom.set_xlabel(x)
-        _legend(top, len(curves) + len(dots or {}))
-    return Picture(figure, _alt(alt))
+    return picture
 
 
-def _endless(items: Sequence[Any]) -> Iterable[Any]:
-    while True:
-        yield from items
-
-
-def bands(
-    curves: Mapping[str, ArrayLike],
-    *,
-    x: str,
-    y: str,
-    alt: str,
-    log: str = "",
-    across: Mapping[str, float] | None = None,
-) -> Picture:
+def bands(curves: Mapping[str, ArrayLike], *, x: str, y: str, alt: str, log: str = "") -> Picture:
     """Many runs a name: their mean, and a band that holds the middle 80 % of them.
 
     Args:
         curves: name → array of shape (runs, points).
-        x, y, alt, log, across: as in `lines`.
+        x, y, alt, log: as in `lines`.
     """
-    _named(curves)
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(7, 4.0))
-        axes = figure.subplots()
-        for name, runs in curves.items():
+    with _picture(alt, 4.0) as picture:
+        axes = picture.figure.subplots()
+        for name, runs in _some("curves", curves).items():
             values = np.asarray(runs, dtype=float)
             if values.ndim != 2:
-                raise ValueError(f"{name} must have shape (runs, points), got {values.shape}")
+                refuse(f"the shape of {name!r}", values.shape, "(runs, points)")
             low, high = np.quantile(values, [0.1, 0.9], axis=0)
             (line,) = axes.plot(values.mean(axis=0), label=name)
             axes.fill_between(range(len(low)), low, high, color=line.get_color(), alpha=0.2, lw=0)
-        _scale(axes, log)
-        _references(axes, across or {}, {})
+        _finish(axes, y, log)
         axes.set_xlabel(x)
-        axes.set_ylabel(y)
-        _legend(axes, len(curves))
-    return Picture(figure, _alt(alt))
+    return picture
 
 
-def panels(
-    curves: Mapping[str, Any],
-    *,
-    x: str,
-    y: str,
-    alt: str,
-    columns: int = 4,
-    ylim: tuple[float | None, float | None] | None = None,
-) -> Picture:
+def panels(curves: Mapping[str, Any], *, x: str, y: str, alt: str, ylim: _Limits = None) -> Picture:
     """Many curves side by side, each in a small panel under its name, all to one scale.
 
     Args:
         curves: name → values, or name → (x, values).
         x, y, alt, ylim: as in `lines`; the labels stand once for all.
-        columns: panels in a row.
     """
-    rows = -(-len(_named(curves)) // columns)
-    with mpl.rc_context(STYLE | {"xtick.labelsize": 10, "ytick.labelsize": 10}):
-        figure = Figure(figsize=(7, 0.6 + 1.4 * rows))
-        grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    rows = -(-len(_some("curves", curves)) // 4)
+    small = {"xtick.labelsize": 10, "ytick.labelsize": 10}
+    with _picture(alt, 0.6 + 1.4 * rows, **small) as picture:
+        figure = picture.figure
+        grid = figure.subplots(rows, 4, sharex=True, sharey=True, squeeze=False).ravel()
         for axes, (name, curve) in zip(grid, curves.items(), strict=False):
             points, values = _xy(curve)
             axes.plot(points, values, color=COLOURS[0], linestyle="-")
@@ -302,7 +272,7 @@ def panels(
             grid[0].set_ylim(*ylim)
         figure.supxlabel(x, fontsize=13)
         figure.supylabel(y, fontsize=13)
-    return Picture(figure, _alt(alt))
+    return picture
 
 
 def charts(
@@ -323,23 +293,23 @@ def charts(
         grey: the same for runs to compare with, drawn behind as thick grey lines.
         log: labels of the quantities that are drawn on a logarithmic axis.
     """
-    rows = list(next(iter(_named(columns).values())))
-    with mpl.rc_context(STYLE | {"xtick.labelsize": 10.5, "ytick.labelsize": 10.5}):
-        figure = Figure(figsize=(7, 0.6 + (1.45 if len(rows) > 3 else 1.9) * len(rows)))
+    rows = list(next(iter(_some("columns", columns).values())))
+    small = {"xtick.labelsize": 10.5, "ytick.labelsize": 10.5}
+    with _picture(alt, 0.6 + (1.45 if len(rows) > 3 else 1.9) * len(rows), **small) as picture:
+        figure = picture.figure
         grid = figure.subplots(len(rows), len(columns), sharex=True, sharey="row", squeeze=False)
         for column, (name, curves) in zip(grid.T, columns.items(), strict=True):
             column[0].set_title(name, loc="left")
             for axes, row in zip(column, rows, strict=True):
-                behind = (grey or {}).get(name)
-                if behind is not None:
-                    axes.plot(*_xy(behind[row]), color="#BBBBBB", linestyle="-", linewidth=5)
+                if grey and name in grey:
+                    axes.plot(*_xy(grey[name][row]), color="#BBBBBB", linestyle="-", linewidth=5)
                 axes.plot(*_xy(curves[row]), color=COLOURS[0], linestyle="-", linewidth=1.7)
         for first, row in zip(grid[:, 0], rows, strict=True):
             first.set_ylabel(row, fontsize=12)
             _scale(first, "y" if row in log else "")
         figure.align_ylabels()
         figure.supxlabel(x, fontsize=13)
-    return Picture(figure, _alt(alt))
+    return picture
 
 
 def training(
@@ -349,7 +319,7 @@ def training(
     loss: str = "training loss (nats)",
     log: str = "y",
     smooth: int = 1,
-    ylim: tuple[float | None, float | None] | None = None,
+    ylim: _Limits = None,
 ) -> Picture:
     """The loss of training runs over the rate each really used, update by update.
 
@@ -363,38 +333,29 @@ def training(
         smooth: updates in a running mean of the loss, 1 for none.
         ylim: limits of the loss axis.
     """
-    _named(runs)
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(7, 5.2))
-        top, bottom = figure.subplots(2, sharex=True, height_ratios=[2.2, 1])
-        for name, run in runs.items():
+    with _picture(alt, 5.2) as picture:
+        top, bottom = _over_rates(picture.figure)
+        for name, run in _some("runs", runs).items():
             values = np.asarray(run.loss, dtype=float)
-            if smooth > 1 and len(values) > smooth:
+            if 1 < smooth < len(values):
                 values = pd.Series(values).rolling(smooth, min_periods=1).mean().to_numpy()
-            label = name
+            (line,) = top.plot(values, label=name)
+            colour = line.get_color()
             if run.diverged_at is not None:
-                label += f" (diverged at {run.diverged_at})"
-            (line,) = top.plot(values, label=label)
-            if run.diverged_at is not None:
-                seen = np.flatnonzero(np.isfinite(values))
-                last = seen[-1] if len(seen) else 0
-                top.plot(
-                    last, values[last], "X", color=line.get_color(), markersize=11, clip_on=False
-                )
-            for group in range(run.rate.shape[1]):
-                bottom.plot(
-                    run.rate[:, group], color=line.get_color(), linestyle=line.get_linestyle()
-                )
+                line.set_label(f"{name} (diverged at {run.diverged_at})")
+                last = max(np.flatnonzero(np.isfinite(values)), default=0)
+                top.plot(last, values[last], "X", color=colour, markersize=11, clip_on=False)
+            for rate in run.rate.T:
+                bottom.plot(rate, color=colour, linestyle=line.get_linestyle())
         if ylim:
             top.set_ylim(*ylim)
         _scale(top, log)
         bottom.set_yscale("log")
         top.set_ylabel(loss)
-        bottom.set_ylabel("learning rate")
         bottom.set_xlabel("update")
         # Above the axes, where it covers no curve: runs that diverge need all the room.
         top.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2 if len(runs) > 1 else 1)
-    return Picture(figure, _alt(alt))
+    return picture
 
 
 def u_curve(
@@ -421,56 +382,34 @@ def u_curve(
         log: which axes are logarithmic.
         down: name → value of a vertical reference line.
     """
-    groups = frame.groupby(by, sort=False) if by else [("", frame)]
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(7, 4.2))
-        axes = figure.subplots()
-        for (name, rows), marker in zip(groups, _endless(MARKERS), strict=False):
-            table = rows.groupby("peak")[value].agg(
-                ["mean", "min", "max", lambda v: (~np.isfinite(v)).any()]
-            )
-            table.columns = pd.Index(["mean", "low", "high", "lost"])
-            kept = table[~table["lost"].astype(bool)]
-            label = str(name) or None
+    groups = frame.groupby(by, sort=False) if by else [(None, frame)]
+    with _picture(alt, 4.2) as picture:
+        axes = picture.figure.subplots()
+        for (name, rows), marker in zip(groups, cycle(MARKERS), strict=False):
+            ends = rows.groupby("peak")[value]
+            lost = ends.agg(lambda v: not np.isfinite(v).all()).astype(bool)
+            kept = ends.agg(["mean", "min", "max"])[~lost]
+            label = None if name is None else str(name)
             (line,) = axes.plot(kept.index, kept["mean"], marker=marker, label=label)
-            axes.fill_between(
-                kept.index, kept["low"], kept["high"], color=line.get_color(), alpha=0.2, lw=0
-            )
-            lost = table.index[table["lost"].astype(bool)]
-            axes.plot(
-                lost,
-                np.full(len(lost), 0.97),
-                "X",
-                color=line.get_color(),
-                markersize=9,
-                transform=axes.get_xaxis_transform(),
-            )
-        _scale(axes, log)
-        _references(axes, {}, down or {})
+            colour = line.get_color()
+            axes.fill_between(kept.index, kept["min"], kept["max"], color=colour, alpha=0.2, lw=0)
+            crosses, top = lost.index[lost], axes.get_xaxis_transform()
+            heights = np.full(len(crosses), 0.97)
+            axes.plot(crosses, heights, "X", color=colour, markersize=9, transform=top)
+        _finish(axes, y, log, down=down)
         axes.set_xlabel(x)
-        axes.set_ylabel(y)
-        _legend(axes, len(groups))
-    return Picture(figure, _alt(alt))
-
-
-Surface = Callable[[np.ndarray], np.ndarray]
+    return picture
 
 
 def _grid(
-    surface: Surface, x: tuple[float, float], y: tuple[float, float], points: int
+    surface: _Surface, x: _Range, y: _Range, points: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     across, up = np.meshgrid(np.linspace(*x, points), np.linspace(*y, points))
     return across, up, surface(np.stack([across, up], axis=-1))
 
 
 def terrain(
-    surface: Surface,
-    *,
-    x: tuple[float, float],
-    y: tuple[float, float],
-    alt: str,
-    path: ArrayLike | None = None,
-    labels: tuple[str, str, str] = ("first parameter", "second parameter", "loss"),
+    surface: _Surface, *, x: _Range, y: _Range, alt: str, path: ArrayLike | None = None
 ) -> Picture:
     """A loss over two parameters, drawn as a landscape; higher is lighter.
 
@@ -479,36 +418,35 @@ def terrain(
         x, y: the range of each parameter.
         alt: what the figure shows, in words.
         path: points of shape (steps, 2) to draw on the landscape.
-        labels: names of the two parameters and of the height.
     """
     across, up, height = _grid(surface, x, y, 80)
-    with mpl.rc_context(STYLE | {"axes.grid": False}):
-        figure = Figure(figsize=(7, 5))
-        axes: Any = figure.subplots(subplot_kw={"projection": "3d", "computed_zorder": False})
+    with _picture(alt, 5, **NO_GRID) as picture:
+        axes: Any = picture.figure.subplots(
+            subplot_kw={"projection": "3d", "computed_zorder": False}
+        )
         axes.plot_surface(across, up, height, cmap="cividis", rstride=2, cstride=2, alpha=0.9)
         if path is not None:
             points = np.asarray(path, dtype=float)
             axes.plot(*points.T, surface(points), "o-", color="white", ms=8, lw=4.5, zorder=5)
             axes.plot(*points.T, surface(points), "o-", color="#D55E00", ms=5, lw=2.2, zorder=6)
-        axes.set_xlabel(labels[0], labelpad=8)
-        axes.set_ylabel(labels[1], labelpad=8)
-        axes.set_zlabel(labels[2], labelpad=10)
+        axes.set_xlabel("first parameter", labelpad=8)
+        axes.set_ylabel("second parameter", labelpad=8)
+        axes.set_zlabel("loss", labelpad=10)
         for name in "xyz":
             axes.locator_params(name, nbins=5)
         axes.view_init(elev=48, azim=-62)
         axes.set_box_aspect(None, zoom=0.9)
-    return Picture(figure, _alt(alt))
+    return picture
 
 
 def contours(
-    surface: Surface,
+    surface: _Surface,
     paths: Mapping[str, ArrayLike],
     *,
-    x: tuple[float, float],
-    y: tuple[float, float],
+    x: _Range,
+    y: _Range,
     alt: str,
     minimum: tuple[float, float] | None = None,
-    labels: tuple[str, str] = ("first parameter", "second parameter"),
 ) -> Picture:
     """The landscape seen from above: lines of equal loss, and the paths that descents took.
 
@@ -518,29 +456,27 @@ def contours(
         x, y: the range of each parameter.
         alt: what the figure shows, in words.
         minimum: where to put a star.
-        labels: names of the two parameters.
     """
     across, up, height = _grid(surface, x, y, 200)
     floor = np.nanmin(height)
     # Levels that are even in the square root lie evenly on a parabola's slope.
     levels = floor + (np.nanmax(height) - floor) * np.linspace(0.02, 1, 16) ** 2
-    with mpl.rc_context(STYLE | {"axes.grid": False}):
-        figure = Figure(figsize=(7, 4.6))
-        axes = figure.subplots()
+    with _picture(alt, 4.6, **NO_GRID) as picture:
+        axes = picture.figure.subplots()
         axes.contourf(across, up, height, levels=[floor, *levels], cmap="Greys", alpha=0.35)
         axes.contour(across, up, height, levels=levels, colors="#888888", linewidths=0.7)
-        for (name, path), marker in zip(paths.items(), _endless(MARKERS), strict=False):
+        for (name, path), marker in zip(paths.items(), cycle(MARKERS), strict=False):
             points = np.asarray(path, dtype=float)
             axes.plot(*points.T, marker=marker, ms=5, lw=1.8, label=name)
         if minimum:
             axes.plot(*minimum, "*", color="black", ms=14, zorder=6)
         axes.set_xlim(*x)
         axes.set_ylim(*y)
-        axes.set_xlabel(labels[0])
-        axes.set_ylabel(labels[1])
+        axes.set_xlabel("first parameter")
+        axes.set_ylabel("second parameter")
         if len(paths) > 1:
             axes.legend(loc="upper right", frameon=True, framealpha=0.9, edgecolor="white")
-    return Picture(figure, _alt(alt))
+    return picture
 
 
 def readings(
@@ -554,18 +490,15 @@ def readings(
         answers: name of the model → its labels, shape (count,).
         alt: what the figure shows, in words.
     """
-    pictures, right = np.asarray(images, dtype=float), np.asarray(truth)
-    with mpl.rc_context(STYLE | {"figure.constrained_layout.use": False}):
-        figure = Figure(figsize=(7, 0.95 + 0.45 * len(_named(answers))))
-        axes = figure.add_axes((0.18, 0.02, 0.81, 0.96))
+    inked, right = np.asarray(images, dtype=float), np.asarray(truth)
+    with _picture(alt, 0.95 + 0.45 * len(_some("answers", answers)), **NO_LAYOUT) as picture:
+        axes = picture.figure.add_axes((0.18, 0.02, 0.81, 0.96))
         axes.set_axis_off()
-        axes.set_xlim(-0.5, len(pictures) - 0.5)
+        axes.set_xlim(-0.5, len(inked) - 0.5)
         axes.set_ylim(-len(answers) - 0.1, 1.05)
-        for i, picture in enumerate(pictures):
+        for i, image in enumerate(inked):
             extent = (i - 0.42, i + 0.42, 0.05, 1.0)
-            axes.imshow(
-                picture, cmap="Greys", extent=extent, aspect="auto", interpolation="nearest"
-            )
+            axes.imshow(image, cmap="Greys", extent=extent, aspect="auto", interpolation="nearest")
         for row, (name, labels) in enumerate(answers.items()):
             axes.text(-0.6, -row - 0.5, name, ha="right", va="center", fontsize=13)
             for i, label in enumerate(np.asarray(labels)):
@@ -575,4 +508,4 @@ def readings(
                     i, -row - 0.5, f"{label}", ha="center", va="center", fontsize=14,
                     fontweight="bold" if wrong else "normal", bbox=box if wrong else None,
                 )  # fmt: skip
-    return Picture(figure, _alt(alt))
+    return picture

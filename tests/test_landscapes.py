@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from lrcourse.landscapes import (
     BOUND,
     DoubleWell,
-    Plateau,
     Quadratic,
-    Rosenbrock,
+    Shelf,
     best_momentum,
     best_rate,
     contraction,
@@ -38,8 +37,7 @@ SURFACES = {
         TURNED,
         lambda x: 0.5 * (torch.tensor([1.0, 8.0]).double() * (ROTATION @ x) ** 2).sum(),
     ),
-    "rosenbrock": (Rosenbrock(), lambda x: (1 - x[0]) ** 2 + 100 * (x[1] - x[0] ** 2) ** 2),
-    "plateau": (Plateau(2.0, 3.0), lambda x: x[0] ** 2 / (1 + x[0] ** 2 / 9)),
+    "shelf": (Shelf(2.0, 3.0), lambda x: x[0] ** 2 / (1 + x[0] ** 2 / 9)),
     "double well": (DoubleWell(), _double_well),
 }
 
@@ -74,7 +72,7 @@ def test_no_place_of_the_double_well_is_sharper_than_its_sharper_well() -> None:
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
-@pytest.mark.parametrize("name", ["quadratic", "rosenbrock", "double well"])
+@pytest.mark.parametrize("name", ["quadratic", "shelf", "double well"])
 def test_descend_equals_torch_sgd(name: str, momentum: float) -> None:
     surface, loss = SURFACES[name]
     start = [-1.2, 1.0][: len(surface.minimum)]
@@ -137,7 +135,7 @@ def test_best_rate_and_polyaks_pair_contract_as_theory_says(kappa: float) -> Non
     # it differs by two.
     steps = len(distances) - 1
     wanted = np.log(np.sqrt(momentum)) + np.log(2) / (steps / 2)
-    assert np.log(contraction(distances, steps // 2)) == pytest.approx(wanted, rel=0.01)
+    assert np.log(contraction(distances)) == pytest.approx(wanted, rel=0.01)
 
 
 def test_noise_is_fresh_for_every_descent_coordinate_and_update_and_the_same_for_a_seed() -> None:
@@ -156,7 +154,7 @@ def test_noise_is_fresh_for_every_descent_coordinate_and_update_and_the_same_for
 def test_a_diverged_descent_stands_still_and_says_when() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        wild = descend(Rosenbrock(), [[3.0, -2.0], [1.0, 1.0]], 0.1, 60)
+        wild = descend(TURNED, [[3.0, -2.0], [0.0, 0.0]], 0.5, 60)
         huge = descend(Quadratic([1.0]), [1.0], 1e300, 5)
     step = wild.diverged_at[0]
     assert step > 0
@@ -179,12 +177,11 @@ def test_contraction_of_a_geometric_series_leaves_out_the_start() -> None:
         ("curvatures", lambda: Quadratic([1.0, -1.0])),
         ("curvatures", lambda: Quadratic([])),
         ("angle", lambda: Quadratic([1.0], angle=0.5)),
-        ("b", lambda: Rosenbrock(b=0.0)),
-        ("width", lambda: Plateau(width=0.0)),
+        ("width", lambda: Shelf(width=0.0)),
         ("heights", lambda: DoubleWell(heights=(0.0, 1.9))),
-        ("centres", lambda: DoubleWell(centres=(0.0, 1.0, 2.0))),  # type: ignore[arg-type]
+        ("heights", lambda: DoubleWell(heights=(0.0, 1.0, 2.0))),  # type: ignore[arg-type]
         ("points", lambda: Quadratic([1.0, 2.0])([1.0])),
-        ("points", lambda: Plateau()(3.0)),
+        ("points", lambda: Shelf()(3.0)),
         ("start", lambda: descend(TURNED, [np.nan, 0.0], 0.1, 3)),
         ("rate", lambda: descend(TURNED, [1.0, 0.0], -0.1, 3)),
         ("rate", lambda: descend(TURNED, [1.0, 0.0], lambda t: np.inf, 3)),
@@ -193,7 +190,7 @@ def test_contraction_of_a_geometric_series_leaves_out_the_start() -> None:
         ("noise", lambda: descend(TURNED, [1.0, 0.0], 0.1, 3, noise=-1.0)),
         ("steps", lambda: descend(TURNED, [1.0, 0.0], 0.1, -3)),
         ("distances", lambda: contraction([1.0, 0.0])),
-        ("since", lambda: contraction([1.0, 0.5], since=1)),
+        ("distances", lambda: contraction([1.0])),
         ("curvatures", lambda: best_rate([0.0, 1.0])),
         ("curvatures", lambda: best_momentum([np.inf, 1.0])),
     ],

@@ -20,12 +20,13 @@ import pytest
 import torch
 from torch.optim import AdamW
 
-from lrcourse import training
+from lrcourse import files
 from lrcourse.checkpoints import checkpointed
 from lrcourse.data import corpus
 from lrcourse.files import previous
 from lrcourse.models import GPT, next_token_loss
-from lrcourse.pretrain.command import Settings, main, parser
+from lrcourse.pretrain.command import main, parser
+from lrcourse.pretrain.settings import Settings
 from lrcourse.runs import Run
 from lrcourse.schedules import PLANS, Cosine, Linear, plan, values
 from lrcourse.training import train
@@ -136,7 +137,7 @@ def test_a_write_cut_off_anywhere_leaves_a_checkpoint(copy, monkeypatch, call, c
         return real(*arguments)
 
     (copy / "run.npz").unlink()
-    monkeypatch.setattr(training.os, call, cut)
+    monkeypatch.setattr(files.os, call, cut)
     try:
         main(["--out", str(copy), "--resume", "changed", "--steps", "44"])
     except Cut:
@@ -206,10 +207,11 @@ def test_a_checkpoint_that_cannot_be_used_gives_way_to_the_one_before(copy, whol
 def test_another_plan_is_an_explicit_choice(copy, whole, capsys):
     resume = ["--out", str(copy), "--device", "cpu", "--resume"]
     assert main([*resume, "--steps", "60"]) == 2
-    assert "steps was 40 when the run began, got 60: `--resume changed`" in capsys.readouterr().err
+    line = "steps is 60, expected 40, as when the run began: `--resume changed` accepts another"
+    assert line in capsys.readouterr().err
     for name, value in (("width", 32), ("batch-size", 4), ("seed", 1), ("layers", 2)):
         assert main([*resume, "changed", f"--{name}", str(value)]) == 2
-        assert re.search(f"{name} was .* cannot become {value}", capsys.readouterr().err)
+        assert re.search(f"{name} is {value}, expected .* began$", capsys.readouterr().err)
     assert main([*resume, "changed", "--steps", "39"]) == 2
     assert "steps must be at least the 40 updates" in capsys.readouterr().err
     other = ["--schedule", "wsd", "--peak", "0.001", "--warmup", "4", "--steps", "60"]
@@ -303,32 +305,32 @@ def test_the_corpus_is_a_file_or_a_folder_and_stays_the_same(copy, text, tmp_pat
     os.utime(folder)
     corpus.cache_clear()
     assert main([*more, "--corpus", str(folder)]) == 2
-    assert "corpus must be the text that the run in" in capsys.readouterr().err
+    assert "expected the text that the run in" in capsys.readouterr().err
 
 
 BAD = {
     "--schedule linnear": "argument --schedule: invalid choice: 'linnear'",
-    "--peak 0": "peak must be finite and above 0, got 0.0",
-    "--peak nan": "peak must be finite and above 0, got nan",
+    "--peak 0": "peak is 0.0, expected a finite number > 0",
+    "--peak nan": "peak is nan, expected a finite number > 0",
     "--warmup 41": "warmup is 41, expected a whole number from 0 to 40",
     "--schedule inverse-sqrt --warmup 0": "warmup is 0, expected a whole number from 1 to 40",
     "--schedule wsd --cooldown 40": "cooldown is 40, expected a whole number from 0 to 38",
-    "--schedule cosine --cooldown 4": "cooldown is for wsd alone, and schedule is cosine",
+    "--schedule cosine --cooldown 4": "cooldown is 4, expected none: it is for wsd alone",
     "--steps 0": "steps is 0, expected a whole number >= 1",
     "--steps many": "argument --steps: invalid int value: 'many'",
-    "--batch-size 0": "batch-size must be at least 1, got 0",
-    "--context 0": "context must be at least 1, got 0",
-    "--context 100000": "the text must be longer for context 100000",
-    "--layers 0": "layers must be at least 1, got 0",
-    "--heads 3": "width must be a multiple of heads, got 16 and 3",
-    "--width -1": "width must be at least 1, got -1",
-    "--vocabulary 4096": "vocabulary must be 2 … 2048, got 4096",
-    "--seed -1": "seed must be 0 or more, got -1",
+    "--batch-size 0": "batch-size is 0, expected a whole number >= 1",
+    "--context 0": "context is 0, expected a whole number >= 1",
+    "--context 100000": "expected more than context + tests of each",
+    "--layers 0": "layers is 0, expected a whole number >= 1",
+    "--heads 3": "width is 16, expected a multiple of heads, which is 3",
+    "--width -1": "width is -1, expected a whole number >= 1",
+    "--vocabulary 4096": "vocabulary is 4096, expected a whole number from 2 to 2048",
+    "--seed -1": "seed is -1, expected a whole number >= 0",
     "--corpus nowhere": "no text at nowhere",
     "--device tpu": "argument --device: invalid choice: 'tpu'",
     "--resume sometimes": "argument --resume: invalid choice: 'sometimes'",
     "--depth 3": "unrecognized arguments: --depth 3",
-    "--resume": "corpus must be the text",
+    "--resume": "expected the text that the run in",
 }
 
 
@@ -350,7 +352,7 @@ def test_a_folder_with_a_run_is_left_alone(whole, text, capsys):
     assert "holds a run: go on with it (--resume)" in capsys.readouterr().err
     if not torch.cuda.is_available():
         assert main(["--device", "cuda"]) == 2
-        assert "device cuda:0 is not here" in capsys.readouterr().err
+        assert "device is 'cuda:0', expected one that is here" in capsys.readouterr().err
 
 
 def test_a_run_that_diverges_says_so(text, tmp_path, capsys):

@@ -5,18 +5,19 @@ import json
 import pandas as pd
 import pytest
 
-from lrcourse.experiments import declared
-from lrcourse.experiments.declared import (
-    EXPERIMENTS,
-    SCALES,
-    Part,
-    Scale,
-    main,
-    run,
-    sensitivity,
-    tuned,
+from lrcourse import comparison
+from lrcourse.comparison import tuned
+from lrcourse.experiments import declared, running
+from lrcourse.experiments.__main__ import main
+from lrcourse.experiments.declared import EXPERIMENTS, SCALES, Grid, Scale, sensitivity
+from lrcourse.experiments.recordings import (
+    FOLDER,
+    Recording,
+    provenance,
+    read_recording,
+    write_recording,
 )
-from lrcourse.experiments.recordings import FOLDER, Recording, load, provenance, save
+from lrcourse.experiments.running import run_experiment
 from lrcourse.schedules import Constant, Cosine
 
 FRAME = pd.DataFrame({"schedule": ["a", "b"], "seed": [0, 1], "test_loss": [2.5, None]})
@@ -24,36 +25,38 @@ FRAME = pd.DataFrame({"schedule": ["a", "b"], "seed": [0, 1], "test_loss": [2.5,
 
 def test_round_trip_and_the_gpu_goes_first(tmp_path):
     recording = Recording(FRAME, provenance(scale="cpu", device="CPU, 2 cores"))
-    save(recording, "trial", "cpu", tmp_path)
-    back = load("trial", folder=tmp_path)
+    write_recording(recording, "trial", "cpu", tmp_path)
+    back = read_recording("trial", folder=tmp_path)
     pd.testing.assert_frame_equal(back.frame, FRAME)
     assert {"date", "versions", "commit", "changed", "code", "format"} <= set(back.about)
     assert back.caption.startswith("recorded: cpu scale, CPU, 2 cores, 20")
-    save(Recording(FRAME.head(1), provenance(scale="gpu", device="G")), "trial", "gpu", tmp_path)
-    assert len(load("trial", folder=tmp_path).frame) == 1
-    assert len(load("trial", "cpu", tmp_path).frame) == 2
+    write_recording(
+        Recording(FRAME.head(1), provenance(scale="gpu", device="G")), "trial", "gpu", tmp_path
+    )
+    assert len(read_recording("trial", folder=tmp_path).frame) == 1
+    assert len(read_recording("trial", "cpu", tmp_path).frame) == 2
 
 
 def test_what_is_wrong_is_said(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no recording of 'trial'.*experiments run trial"):
-        load("trial", folder=tmp_path)
-    table = save(Recording(FRAME, provenance(scale="cpu")), "trial", "cpu", tmp_path)
+        read_recording("trial", folder=tmp_path)
+    table = write_recording(Recording(FRAME, provenance(scale="cpu")), "trial", "cpu", tmp_path)
     whole, about = table.read_bytes(), table.with_suffix(".json").read_text()
     table.write_bytes(whole[:-9])
     with pytest.raises(ValueError, match=r"trial-cpu\.parquet is damaged"):
-        load("trial", folder=tmp_path)
+        read_recording("trial", folder=tmp_path)
     table.write_bytes(whole)
     for text in ("", "[1, 2]", about[:40], "{}"):
         table.with_suffix(".json").write_text(text)
         with pytest.raises(ValueError, match=r"trial-cpu\.json is missing, damaged, or no prov"):
-            load("trial", folder=tmp_path)
+            read_recording("trial", folder=tmp_path)
     newer = json.loads(about) | {"format": 99}
     table.with_suffix(".json").write_text(json.dumps(newer))
     with pytest.raises(ValueError, match=r"has format 99, this course reads 1"):
-        load("trial", folder=tmp_path)
+        read_recording("trial", folder=tmp_path)
     table.with_suffix(".json").unlink()
     with pytest.raises(ValueError, match=r"trial-cpu\.json is missing"):
-        load("trial", folder=tmp_path)
+        read_recording("trial", folder=tmp_path)
 
 
 def test_each_seed_is_judged_at_the_peak_that_the_others_choose():
@@ -73,7 +76,7 @@ def test_each_seed_is_judged_at_the_peak_that_the_others_choose():
     ]
     # Seed 1 likes peak 4, so seed 0 is judged there, and the other way round.
     assert tuned(pd.DataFrame(rows))["s"].to_dict() == {0: 2, 1: 2}
-    with pytest.raises(ValueError, match="two seeds"):
+    with pytest.raises(ValueError, match="two or more"):
         tuned(pd.DataFrame(rows)[lambda f: f["seed"] == 0])
     with pytest.raises(ValueError, match="edge of the grid"):
         tuned(pd.DataFrame(rows)[lambda f: f["peak"] > 2])
@@ -96,22 +99,25 @@ TINY = Scale(
 def test_every_experiment_runs_and_reports(name, tmp_path, monkeypatch):
     # At a size that shows nothing but that all parts fit together.
     monkeypatch.setitem(SCALES, "cpu", TINY)
-    monkeypatch.setattr(declared, "best", lambda *_: pd.DataFrame({"optimum": 1.0, "peak": [0.01]}))
-    recording = run(name, folder=tmp_path)
-    parts = EXPERIMENTS[name].parts(TINY)
-    assert recording.about["runs"] == 2 * sum(len(p.schedules) * len(p.peaks) for p in parts)
+    for module in (declared, comparison):
+        monkeypatch.setattr(
+            module, "best", lambda *_: pd.DataFrame({"optimum": 1.0, "peak": [0.01]})
+        )
+    recording = run_experiment(name, folder=tmp_path)
+    grids = EXPERIMENTS[name].grids(TINY)
+    assert recording.about["runs"] == 2 * sum(len(g.schedules) * len(g.peaks) for g in grids)
     assert set(recording.frame["seed"]) == {0, 1} and recording.frame["test_loss"].notna().any()
-    assert load(name, folder=tmp_path).about["experiment"] == name
+    assert read_recording(name, folder=tmp_path).about["experiment"] == name
 
 
 def test_an_experiment_is_the_same_on_one_core_as_on_two(monkeypatch):
-    part = Part({"constant": Constant(), "cosine": Cosine(20)}, [0.01, 0.1], 20)
+    grid = Grid({"constant": Constant(), "cosine": Cosine(20)}, [0.01, 0.1], 20)
     monkeypatch.setitem(SCALES, "cpu", TINY)
     both = []
     for cores in (1, 2):
-        monkeypatch.setattr(declared.os, "cpu_count", lambda cores=cores: cores)
-        text = declared.corpus(context=8)
-        both.append(declared._train(part, TINY, range(2), text, declared.torch.device("cpu")))
+        monkeypatch.setattr(running.os, "cpu_count", lambda cores=cores: cores)
+        text, cpu = running.corpus(context=8), running.torch.device("cpu")
+        both.append(running._train(grid, TINY, range(2), text, cpu))
     pd.testing.assert_frame_equal(*both, rtol=1e-6)
 
 
@@ -120,10 +126,10 @@ def test_the_command_line_says_what_it_has(capsys):
     said = capsys.readouterr().out
     assert all(name in said for name in EXPERIMENTS)
     assert main(["run", "law", "--seeds", "1"]) == 2
-    assert capsys.readouterr().err == "seeds must be at least 2, got 1\n"
-    for name, value in (("nonsense", "cpu"), ("law", "huge")):
-        with pytest.raises(ValueError, match="must be one of"):
-            run(name, value)
+    assert capsys.readouterr().err == "seeds is 1, expected a whole number >= 2\n"
+    for bad, match in ((("nonsense", "cpu"), "name is 'nons"), (("law", "huge"), "scale is 'huge")):
+        with pytest.raises(ValueError, match=match):
+            run_experiment(*bad)
 
 
 def test_every_recording_that_is_committed_can_be_read_and_is_in_the_readme():
@@ -131,7 +137,7 @@ def test_every_recording_that_is_committed_can_be_read_and_is_in_the_readme():
     tables = sorted(FOLDER.glob("*.parquet"))
     assert {path.stem.rsplit("-", 1)[0] for path in tables} == set(EXPERIMENTS)
     for table in tables:
-        recording = load(*table.stem.rsplit("-", 1))
+        recording = read_recording(*table.stem.rsplit("-", 1))
         assert recording.about["command"] in readme
         assert not recording.about["changed"], f"{table.name} was made by code not committed"
         assert EXPERIMENTS[recording.about["experiment"]].findings(recording.frame)

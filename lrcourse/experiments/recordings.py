@@ -1,7 +1,7 @@
 """Recorded experiments: a tidy table and where it comes from, side by side under data/recordings.
 
 A recording is two files: `NAME-SCALE.parquet`, one row a run and evaluation, and `NAME-SCALE.json`,
-its provenance. Chapters read them through `load`, which prefers what a GPU recorded.
+its provenance. Chapters use `read_recording`, which prefers what a GPU recorded.
 """
 
 import hashlib
@@ -11,21 +11,22 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 
-from lrcourse.files import ROOT
+from lrcourse.files import ROOT, Cache, write_whole
 
-__all__ = ["FOLDER", "Recording", "load", "provenance", "save"]
+__all__ = ["FOLDER", "Recording"]
+__all__ += ["provenance", "read_recording", "write_provenance", "write_recording"]
 
 FOLDER = ROOT / "data" / "recordings"
 """Where the course keeps its recordings."""
 
-SCALES = ("gpu", "cpu")  # the larger one first: that is the one to show
+_SCALES = ("gpu", "cpu")  # the larger one first: that is the one to show
 _FORMAT = 1
 
 
@@ -57,7 +58,6 @@ def provenance(**about: Any) -> dict[str, Any]:
     code = hashlib.sha256()
     for path in sorted((ROOT / "lrcourse").rglob("*.py")):
         code.update(path.read_bytes())
-    packages = ("torch", "numpy", "pandas")
     return {
         **about,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -65,7 +65,8 @@ def provenance(**about: Any) -> dict[str, Any]:
         "versions": {
             "python": platform.python_version(),
             "torch": torch.__version__,
-            **{name: metadata.version(name) for name in packages[1:]},
+            "numpy": np.__version__,
+            "pandas": pd.__version__,
         },
         "commit": _git("rev-parse", "HEAD"),
         "changed": bool(_git("status", "--porcelain", "--untracked-files=no")),
@@ -82,7 +83,13 @@ def _git(*command: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def save(recording: Recording, name: str, scale: str, folder: Path = FOLDER) -> Path:
+def write_provenance(path: Path, about: Mapping[str, Any]) -> None:
+    """Write `about` to `path` as JSON, whole or not at all."""
+    with write_whole(path) as part:
+        part.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+
+
+def write_recording(recording: Recording, name: str, scale: str, folder: Path = FOLDER) -> Path:
     """Write a recording; give the path of its table.
 
     Args:
@@ -90,15 +97,13 @@ def save(recording: Recording, name: str, scale: str, folder: Path = FOLDER) -> 
         name, scale: of the experiment; they make the names of the files.
         folder: where to, made if need be.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     table = folder / f"{name}-{scale}.parquet"
-    recording.frame.to_parquet(table, index=False)
-    about = {**recording.about, "table": _digest(table)}
-    table.with_suffix(".json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+    Cache(folder).put(table.stem, recording.frame)
+    write_provenance(table.with_suffix(".json"), {**recording.about, "table": _digest(table)})
     return table
 
 
-def load(name: str, scale: str | None = None, folder: Path = FOLDER) -> Recording:
+def read_recording(name: str, scale: str | None = None, folder: Path = FOLDER) -> Recording:
     """Read a recording: that of `scale`, or else the GPU's where there is one.
 
     Raises:
@@ -106,7 +111,7 @@ def load(name: str, scale: str | None = None, folder: Path = FOLDER) -> Recordin
         ValueError: a file is damaged, foreign or of a newer format, or the two do not belong
             together.
     """
-    scales = SCALES if scale is None else (scale,)
+    scales = _SCALES if scale is None else (scale,)
     tables = [folder / f"{name}-{s}.parquet" for s in scales]
     table = next((path for path in tables if path.exists()), None)
     if table is None:
