@@ -42,6 +42,7 @@ def test_copies(made: Path):
         assert nbformat.read(made / "learner" / name, 4) == workshop.learner(source)
 
 
+@pytest.mark.slow
 def test_handout_is_all_that_a_learner_copy_needs(made: Path, tmp_path: Path, monkeypatch):
     """Unpacked elsewhere, a learner copy runs to its end, on the package in the hand-out."""
     archive = made / f"{workshop.HANDOUT}.zip"
@@ -52,10 +53,15 @@ def test_handout_is_all_that_a_learner_copy_needs(made: Path, tmp_path: Path, mo
         packed.extractall(tmp_path)
     course = tmp_path / workshop.HANDOUT
     assert not [*course.rglob("source")]
-    links = re.findall(r"\]\(([^):#]+)\)", (course / "README.md").read_text(encoding="utf-8"))
-    links = [link for link in links if not link.startswith("notebooks/")]  # two chapters only
-    assert len(links) > 5
-    assert [link for link in links if not (course / link).exists()] == []
+    pages = [*course.rglob("*.md")]
+    links = [
+        page.parent / link
+        for page in pages
+        for link in re.findall(r"\]\(([^):#]+)\)", page.read_text(encoding="utf-8"))
+        if not link.endswith(".ipynb")  # two chapters only
+    ]
+    assert len(pages) > 5 and len(links) > 10
+    assert [link for link in links if not link.exists()] == []
 
     copy = course / "notebooks" / f"{SOURCES[0].stem}.ipynb"
     monkeypatch.setenv("PYTHONPATH", str(course))
@@ -67,6 +73,11 @@ def test_handout_is_all_that_a_learner_copy_needs(made: Path, tmp_path: Path, mo
     told = [o.text for cell in notebooks.tagged(ran, "exercise") for o in cell.outputs]
     assert len(told) == 3 and all(text.startswith("☐") for text in told)
     assert Path(ran.cells[-1].outputs[0].text.strip()).is_relative_to(course)
+
+
+def test_each_name_of_what_is_handed_out_finds_a_file():
+    patterns = workshop.HANDED_OUT.split()
+    assert [pattern for pattern in patterns if not [*ROOT.glob(pattern)]] == []
 
 
 class Addresses(HTMLParser):
