@@ -620,7 +620,7 @@ def test_verify_uses_the_seed_and_finds_a_wrong_solution(tmp_path: Path):
     text = LIGHT.replace("claim(", "assert seed == 5\nclaim(").replace("answer = 42", "answer = 41")
     source = write(tmp_path, text)
     path = notebooks.notebook_of(source)
-    notebooks.save(notebooks.read_source(source), path)
+    notebooks.write_notebook(notebooks.read_source(source), path)
     with pytest.raises(notebooks.ChapterError, match="demo: not yet"):
         notebooks.verify(path, seed=5)
     with pytest.raises(notebooks.ChapterError, match="AssertionError"):
@@ -669,17 +669,10 @@ def test_comparison_masks_measured_figures_only(tmp_path: Path, capfd):
     other = path.with_name("91_other.ipynb")
     path.write_text(stored.replace("seed = 0]", "seed = 9]"), encoding="utf-8")
     other.write_text(stored.replace("✔ It runs", "✔ It walks"), encoding="utf-8")
-    notebooks.compare(path)
+    notebooks.compare_outputs(path)
     with pytest.raises(notebooks.ChapterError, match="91_other: it does not give its stored"):
-        notebooks.compare(other)
+        notebooks.compare_outputs(other)
     assert "It walks" in capfd.readouterr().out
-
-
-def test_several_chapters_run_side_by_side_and_one_failure_is_told(capfd):
-    assert notebooks.side_by_side("verify", ["00", "97"], ["--seed", "3"]) == 1
-    said = capfd.readouterr().out
-    assert "00_start_here: holds for seed 3" in said
-    assert "0 chapters are called '97'" in said
 
 
 def test_the_readme_shows_a_figure_of_the_course():
