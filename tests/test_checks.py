@@ -6,7 +6,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tools import checks, jobs
+from tools import checks, jobs, notebooks
 from tools.jobs import Job
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -77,6 +77,31 @@ def test_each_chapter_is_run_twice_and_fast_runs_none():
     assert {job.name for job in everything} > {job.name for job in fast}
     assert {job.command[0] for job in fast} == {"ruff", "mypy", "pytest"}
     assert not any("tests/browser" in job.command for job in fast)
+
+
+def test_the_jobs_of_chapters_do_what_their_names_say(monkeypatch):
+    done: list[tuple[str, str, int | None]] = []
+
+    def verify(path: Path, seed: int) -> None:
+        done.append(("seed", path.name[:2], seed))
+
+    def compare(path: Path) -> None:
+        done.append(("stored", path.name[:2], None))
+
+    def run_here(jobs: list[Job], tell: object) -> list:
+        assert [notebooks.main(job.command[1:]) for job in jobs] == [0] * len(jobs)
+        return []
+
+    monkeypatch.setattr(notebooks, "verify", verify)
+    monkeypatch.setattr(notebooks, "compare_outputs", compare)
+    run_here([job for job in checks.plan_jobs() if job.part in ("03", "11")], None)
+    assert done[:2] == [("seed", "03", 1), ("seed", "11", 1)]
+    assert done[2:] == [("stored", "03", None), ("stored", "11", None)]
+
+    monkeypatch.setattr(notebooks, "run_jobs", run_here)
+    done.clear()
+    assert notebooks.main(["verify", "3", "--seed", "2", "11"]) == 0
+    assert done == [("seed", "03", 2), ("seed", "11", 2)]
 
 
 def test_a_long_chapter_is_thought_long(tmp_path: Path):

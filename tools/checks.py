@@ -15,16 +15,16 @@ from tools.jobs import ROOT, Job, Result, chapter_jobs, run_jobs, run_program
 __all__ = ["check_course", "plan_jobs"]
 
 UNIT = "pytest --ignore=tests/test_notebooks.py --ignore=tests/browser"
-# Stage: about how many seconds it takes on one of two busy cores, and what is run.
+# Stage: about how many seconds it takes on one of two cores, and what is run.
 STAGES = {
     "lint": (1, "ruff check --no-cache ."),
     "format": (1, "ruff format --check --no-cache ."),
-    "types": (20, "mypy"),
-    "unit tests": (90, f"{UNIT} -m 'not slow'"),
-    "slow unit tests": (120, f"{UNIT} -m slow"),
-    "notebook checks": (60, "pytest tests/test_notebooks.py"),
+    "types": (15, "mypy"),
+    "unit tests": (45, f"{UNIT} -m 'not slow'"),
+    "slow unit tests": (75, f"{UNIT} -m slow"),
+    "notebook checks": (30, "pytest tests/test_notebooks.py"),
 }
-THOROUGH = {"browser": (180, "pytest -rs tests/browser")}
+THOROUGH = {"browser": (150, "pytest -rs tests/browser")}
 EACH_CHAPTER = {
     "notebooks, seed 1": "tools.notebooks verify --seed 1",
     "notebooks, stored": "tools.notebooks compare",

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 AT_ONCE = 4  # at most: a chapter takes up to a gigabyte of memory
 PAUSE = 0.1  # seconds between two looks at what runs
 GRACE = 10.0  # seconds that a job may take to end when it is asked to
-CELL = 0.8  # seconds that a cell of a chapter takes, about
+CELL = 0.8  # seconds that a cell of a chapter takes on one of two cores, about
 
 
 @dataclass(frozen=True)

@@ -374,7 +374,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("command", choices=["build", "verify", "compare"])
     parser.add_argument("numbers", nargs="*", metavar="NN", help="chapters; all when none is named")
     parser.add_argument("--seed", type=int, default=1, help="for verify; 1 when not given")
-    wanted = parser.parse_args(arguments)
+    wanted = parser.parse_intermixed_args(arguments)  # numbers may stand after --seed, too
     try:
         sources = chapters(wanted.numbers)
     except ChapterError as error:
