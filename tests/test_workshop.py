@@ -5,12 +5,10 @@ import shutil
 import zipfile
 from html.parser import HTMLParser
 from pathlib import Path
-from types import SimpleNamespace
 
 import nbformat
 import pytest
 
-from lrcourse import machine
 from tools import notebooks, workshop
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -145,26 +143,6 @@ def test_without_node_the_rest_is_made_and_said(tmp_path: Path, capsys, monkeypa
     assert "No slides: they need Node.js" in said
     assert len([*(out / "learner").iterdir()]) == 1
     assert (out / f"{workshop.HANDOUT}.zip").exists() and (out / "notes.txt").exists()
-
-
-def test_check_the_day_before(monkeypatch, capsys):
-    monkeypatch.setattr(machine, "problems", list)
-    monkeypatch.setattr(machine, "pace", lambda: 2.0)
-    assert machine.main() == 0
-    said = capsys.readouterr().out
-    assert "takes about 90 s here" in said and "slow" not in said
-    monkeypatch.setattr(machine, "pace", lambda: 10.0)
-    assert machine.main() == 0
-    assert "That is slow." in capsys.readouterr().out
-
-    monkeypatch.undo()
-    small = SimpleNamespace(available=2**29, total=2**31, free=2**29)
-    monkeypatch.setattr(machine.psutil, "virtual_memory", lambda: small)
-    monkeypatch.setattr(machine.shutil, "disk_usage", lambda path: small)
-    assert machine.main() == 1
-    said = capsys.readouterr().out
-    assert "✘ Only 0.5 GiB of memory are free" in said and "Close other programs" in said
-    assert "✘ Only 0.5 GiB of disk are free" in said and "not run here yet" in said
 
 
 def test_plans_add_up():
