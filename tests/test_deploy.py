@@ -23,16 +23,18 @@ def text(name: str) -> str:
     return (ROOT / name).read_text(encoding="utf-8")
 
 
-INSTRUCTIONS = runpy.run_path(str(ROOT / "deploy" / "container" / "try_in_chroot.py"))[
-    "instructions"
-](text("Dockerfile"))
+CONTAINER = "deploy/container"
+DOCKERFILE = f"{CONTAINER}/Dockerfile"
+INSTRUCTIONS = runpy.run_path(str(ROOT / CONTAINER / "try_in_chroot.py"))["instructions"](
+    text(DOCKERFILE)
+)
 
 
 def said(word: str) -> list[str]:
     return [rest for first, rest in INSTRUCTIONS if first == word]
 
 
-COMPOSE = yaml.safe_load(text("compose.yaml"))["services"]["course"]
+COMPOSE = yaml.safe_load(text(f"{CONTAINER}/compose.yaml"))["services"]["course"]
 CLUSTER = yaml.safe_load(text("deploy/kubernetes/values.yaml"))
 COMMAND = json.loads(said("CMD")[-1])
 
@@ -53,7 +55,7 @@ def test_binder_takes_a_supported_python_and_the_tested_versions():
 
 
 def test_every_installation_keeps_to_the_constraints():
-    for name in ("Dockerfile", "deploy/kubernetes/Dockerfile", "deploy/jupyterhub/README.md"):
+    for name in (DOCKERFILE, "deploy/kubernetes/Dockerfile", "deploy/jupyterhub/README.md"):
         joined = text(name).replace("\\\n", " ")
         found = re.findall(r"pip install(.*?)(?:&&|;|$)", joined, re.MULTILINE)
         assert found, name
@@ -70,8 +72,8 @@ def test_the_container_is_no_root_and_keeps_its_token():
 
 def test_no_password_and_no_token_stands_in_a_file():
     secret = re.compile(r"(password|passwd|token|secret)\w*[\"']?\s*[=:]\s*[\"']?[\w$]", re.I)
-    files = [*ROOT.glob("deploy/*/*"), *map(ROOT.joinpath, ("Dockerfile", "compose.yaml"))]
-    files += [ROOT / ".devcontainer" / "devcontainer.json"]
+    files = [*ROOT.glob("deploy/*/*"), ROOT / ".devcontainer" / "devcontainer.json"]
+    assert {ROOT / DOCKERFILE, ROOT / CONTAINER / "compose.yaml"} < {*files}
     code = {".py", ".sh", ".md"}  # here they are variables and prose
     for path in (p for p in files if p.is_file() and p.suffix not in code):
         lines = [line for line in path.read_text().splitlines() if line.strip()[:1] != "#"]
@@ -98,8 +100,9 @@ def test_what_learners_write_lies_on_a_volume_everywhere():
 
 def test_the_devcontainer_works_on_the_course_that_the_image_installed():
     about = json.loads(text(".devcontainer/devcontainer.json"))
-    where = ROOT / ".devcontainer" / about["build"]["dockerfile"]
-    assert where.resolve() == ROOT / "Dockerfile"
+    here, build = ROOT / ".devcontainer", about["build"]
+    assert (here / build["dockerfile"]).resolve() == ROOT / DOCKERFILE
+    assert (here / build["context"]).resolve() == ROOT
     assert about["workspaceFolder"] == said("WORKDIR")[0]  # -e . was run there
     assert f"target={about['workspaceFolder']}," in about["workspaceMount"]
     assert f"--uid {said('USER')[-1]} {about['remoteUser']} " in said("RUN")[0]
@@ -109,7 +112,14 @@ def test_the_devcontainer_works_on_the_course_that_the_image_installed():
 
 def test_the_image_takes_nothing_along_that_git_ignores():
     ignored = [line for line in text(".gitignore").splitlines() if line[0] != "#"]
-    assert {f"**/{line.strip('/')}" for line in ignored} <= set(text(".dockerignore").splitlines())
+    left_out = text(f"{DOCKERFILE}.dockerignore").splitlines()  # where BuildKit looks for it
+    assert {f"**/{line.strip('/')}" for line in ignored} <= set(left_out)
+
+
+def test_compose_builds_the_image_from_the_whole_course():
+    build = COMPOSE["build"]
+    context = (ROOT / CONTAINER / build["context"]).resolve()
+    assert (context, context / build["dockerfile"]) == (ROOT, ROOT / DOCKERFILE)
 
 
 def configuration(learners: Path, monkeypatch: pytest.MonkeyPatch) -> Config:

@@ -15,8 +15,6 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 from rattler import MatchSpec
 
-from tools import checks
-
 ROOT = Path(__file__).resolve().parents[1]
 CONDA_NAMES = {"pytorch-cpu": "torch", "matplotlib-base": "matplotlib"}
 
@@ -132,12 +130,6 @@ def test_ci_runs_the_same_command():
         uses = [step["uses"] for step in job["steps"] if "uses" in step]
         assert all(re.fullmatch(r"actions/[\w-]+@v\d+", use) for use in uses)
     assert "cron" in workflow[True]["schedule"][0]  # YAML reads the word `on` as true
-
-
-def test_stages_exist_and_the_slow_ones_come_last():
-    assert list(checks.STAGES)[-len(checks.SLOW) :] == checks.SLOW
-    assert checks.run({"good": "this"}) == 0
-    assert checks.run({"bad": "lrcourse.no_such_module", "good": "this"}) == 1
 
 
 def tracked() -> list[Path]:

@@ -5,12 +5,10 @@ import shutil
 import zipfile
 from html.parser import HTMLParser
 from pathlib import Path
-from types import SimpleNamespace
 
 import nbformat
 import pytest
 
-from lrcourse import machine
 from tools import notebooks, workshop
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -42,6 +40,7 @@ def test_copies(made: Path):
         assert nbformat.read(made / "learner" / name, 4) == workshop.learner(source)
 
 
+@pytest.mark.slow
 def test_handout_is_all_that_a_learner_copy_needs(made: Path, tmp_path: Path, monkeypatch):
     """Unpacked elsewhere, a learner copy runs to its end, on the package in the hand-out."""
     archive = made / f"{workshop.HANDOUT}.zip"
@@ -52,10 +51,15 @@ def test_handout_is_all_that_a_learner_copy_needs(made: Path, tmp_path: Path, mo
         packed.extractall(tmp_path)
     course = tmp_path / workshop.HANDOUT
     assert not [*course.rglob("source")]
-    links = re.findall(r"\]\(([^):#]+)\)", (course / "README.md").read_text(encoding="utf-8"))
-    links = [link for link in links if not link.startswith("notebooks/")]  # two chapters only
-    assert len(links) > 5
-    assert [link for link in links if not (course / link).exists()] == []
+    pages = [*course.rglob("*.md")]
+    links = [
+        page.parent / link
+        for page in pages
+        for link in re.findall(r"\]\(([^):#]+)\)", page.read_text(encoding="utf-8"))
+        if not link.endswith(".ipynb")  # two chapters only
+    ]
+    assert len(pages) > 5 and len(links) > 10
+    assert [link for link in links if not link.exists()] == []
 
     copy = course / "notebooks" / f"{SOURCES[0].stem}.ipynb"
     monkeypatch.setenv("PYTHONPATH", str(course))
@@ -67,6 +71,11 @@ def test_handout_is_all_that_a_learner_copy_needs(made: Path, tmp_path: Path, mo
     told = [o.text for cell in notebooks.tagged(ran, "exercise") for o in cell.outputs]
     assert len(told) == 3 and all(text.startswith("☐") for text in told)
     assert Path(ran.cells[-1].outputs[0].text.strip()).is_relative_to(course)
+
+
+def test_each_name_of_what_is_handed_out_finds_a_file():
+    patterns = workshop.HANDED_OUT.split()
+    assert [pattern for pattern in patterns if not [*ROOT.glob(pattern)]] == []
 
 
 class Addresses(HTMLParser):
@@ -134,26 +143,6 @@ def test_without_node_the_rest_is_made_and_said(tmp_path: Path, capsys, monkeypa
     assert "No slides: they need Node.js" in said
     assert len([*(out / "learner").iterdir()]) == 1
     assert (out / f"{workshop.HANDOUT}.zip").exists() and (out / "notes.txt").exists()
-
-
-def test_check_the_day_before(monkeypatch, capsys):
-    monkeypatch.setattr(machine, "problems", list)
-    monkeypatch.setattr(machine, "pace", lambda: 2.0)
-    assert machine.main() == 0
-    said = capsys.readouterr().out
-    assert "takes about 90 s here" in said and "slow" not in said
-    monkeypatch.setattr(machine, "pace", lambda: 10.0)
-    assert machine.main() == 0
-    assert "That is slow." in capsys.readouterr().out
-
-    monkeypatch.undo()
-    small = SimpleNamespace(available=2**29, total=2**31, free=2**29)
-    monkeypatch.setattr(machine.psutil, "virtual_memory", lambda: small)
-    monkeypatch.setattr(machine.shutil, "disk_usage", lambda path: small)
-    assert machine.main() == 1
-    said = capsys.readouterr().out
-    assert "✘ Only 0.5 GiB of memory are free" in said and "Close other programs" in said
-    assert "✘ Only 0.5 GiB of disk are free" in said and "not run here yet" in said
 
 
 def test_plans_add_up():

@@ -5,7 +5,6 @@
 writes it. A test refuses a list that is not what the notebooks say.
 """
 
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,11 +13,10 @@ from typing import Any
 
 import nbformat
 
-from lrcourse.files import ROOT
+from lrcourse.files import ROOT, write_whole
 
 __all__ = ["PAGE", "Entry", "entries", "page", "write"]
 
-NOTEBOOKS = ROOT / "notebooks"
 PAGE = ROOT / "docs" / "claims.md"
 
 _LINE = re.compile(
@@ -110,7 +108,8 @@ def _sources(written: str) -> list[tuple[str, str]]:
 
 def page() -> str:
     """The list as Markdown: the myths first, then chapter by chapter."""
-    found = [entry for path in sorted(NOTEBOOKS.glob("*.ipynb")) for entry in entries(path)]
+    paths = sorted((ROOT / "notebooks").glob("*.ipynb"))
+    found = [entry for path in paths for entry in entries(path)]
     myths = [entry for entry in found if entry.myth]
     lines = [
         "# What the course claims",
@@ -155,9 +154,8 @@ def write() -> bool:
     text = page()
     if PAGE.exists() and PAGE.read_text(encoding="utf-8") == text:
         return False
-    part = PAGE.with_suffix(f".{os.getpid()}.part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, PAGE)  # whole or not at all: chapters are built side by side
+    with write_whole(PAGE) as part:  # chapters are built side by side
+        part.write_text(text, encoding="utf-8", newline="\n")
     return True
 
 

@@ -4,7 +4,7 @@
 
 `build` makes notebooks, and from them the list of their claims, docs/claims.md. `verify` runs the
 stored ones with another seed, `compare` runs them once more and compares every output with the
-stored one. Several chapters run side by side, each in a process of its own. Commands:
+stored one. Several chapters run at once, each in a process of its own. Commands:
 
     python -m tools.notebooks build [NN ...]
     python -m tools.notebooks verify [NN ...] --seed 1
@@ -25,7 +25,6 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -37,8 +36,9 @@ from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
 
-from lrcourse.files import ROOT
+from lrcourse.files import ROOT, write_whole
 from tools import claims
+from tools.jobs import Result, chapter_jobs, run_jobs, run_program
 
 __all__ = [
     "ChapterError",
@@ -46,18 +46,17 @@ __all__ = [
     "cells_of",
     "chapters",
     "clean",
-    "compare",
+    "compare_outputs",
     "execute",
     "parameters",
     "read_source",
-    "side_by_side",
     "verdicts",
     "verify",
+    "write_notebook",
 ]
 
 NOTEBOOKS = ROOT / "notebooks"
 FRONT = ROOT / "docs" / "front.png"  # the README's picture
-AT_ONCE = 4  # chapters that run side by side, at most: each takes up to a gigabyte of memory
 CELL_SECONDS = 300  # longest a cell may take, here and under nbval, on the slowest machine
 RIGHT, WRONG = "✔", "✘"  # how the lines of claim() and check() begin
 LANGUAGE = {  # what JupyterLab needs to know; the version would differ from machine to machine
@@ -268,15 +267,14 @@ def merged(outputs: Sequence[NotebookNode]) -> list[NotebookNode]:
     return result
 
 
-def save(notebook: NotebookNode, path: Path) -> bool:
+def write_notebook(notebook: NotebookNode, path: Path) -> bool:
     """Write a notebook, whole or not at all, with LF line ends; False when nothing changed."""
     nbformat.validate(notebook)
     data = (nbformat.writes(notebook, version=nbformat.NO_CONVERT).rstrip("\n") + "\n").encode()
     if path.exists() and path.read_bytes() == data:
         return False
-    scratch = path.with_name(f".{path.name}.new")
-    scratch.write_bytes(data)
-    os.replace(scratch, path)
+    with write_whole(path) as part:
+        part.write_bytes(data)
     return True
 
 
@@ -290,8 +288,9 @@ def build(source: Path) -> bool:
     target = notebook_of(source)
     notebook = clean(made, execute(made, source.stem, cwd=target.parent))
     for picture in front_pictures(notebook):
-        FRONT.write_bytes(picture)
-    return save(notebook, target)
+        with write_whole(FRONT) as part:
+            part.write_bytes(picture)
+    return write_notebook(notebook, target)
 
 
 def front_pictures(notebook: NotebookNode) -> list[bytes]:
@@ -346,7 +345,7 @@ def verify(path: Path, seed: int) -> None:
         raise ChapterError(f"{path.stem}: " + "; ".join(wrong))
 
 
-def compare(path: Path) -> None:
+def compare_outputs(path: Path) -> None:
     """Run a stored notebook with nbval, each output against the stored one.
 
     Raises:
@@ -360,29 +359,9 @@ def compare(path: Path) -> None:
         raise ChapterError(f"{path.stem}: it does not give its stored outputs again, see above")
 
 
-def side_by_side(command: str, numbers: Sequence[str], options: Sequence[str]) -> int:
-    """Run `command` for each chapter in a process of its own, as many at once as there are cores.
-
-    What a process says is shown when it ends. Each gets its share of the cores: two that both want
-    all of them would slow each other down several times.
-
-    Returns:
-        1 when any failed, else 0.
-    """
-    cores = os.cpu_count() or 1
-    workers = min(cores, len(numbers), AT_ONCE)
-    env = {**os.environ, "OMP_NUM_THREADS": str(cores // workers)}
-
-    def one(number: str) -> int:
-        line = [sys.executable, "-m", "tools.notebooks", command, number, *options]
-        done = subprocess.run(
-            line, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8"
-        )
-        print(done.stdout, end="", flush=True)
-        return done.returncode
-
-    with ThreadPoolExecutor(workers) as pool:
-        return int(any([*pool.map(one, numbers)]))
+def show_said(result: Result) -> None:
+    """Print what a chapter's process said."""
+    print(result.said, end="", flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -395,7 +374,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("command", choices=["build", "verify", "compare"])
     parser.add_argument("numbers", nargs="*", metavar="NN", help="chapters; all when none is named")
     parser.add_argument("--seed", type=int, default=1, help="for verify; 1 when not given")
-    wanted = parser.parse_args(arguments)
+    wanted = parser.parse_intermixed_args(arguments)  # numbers may stand after --seed, too
     try:
         sources = chapters(wanted.numbers)
     except ChapterError as error:
@@ -403,10 +382,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not sources:  # pytest without a file to run would run everything else
         sys.exit("There is no chapter in notebooks/source.")
     if len(sources) > 1:
-        numbers = [source.stem.partition("_")[0] for source in sources]
-        status = side_by_side(wanted.command, numbers, ["--seed", str(wanted.seed)])
-        claims.write()  # once more, now that all chapters are there
-        return status
+        words = ["tools.notebooks", wanted.command, "--seed", str(wanted.seed)]
+        results = run_jobs(chapter_jobs(wanted.command, sources, *words), show_said)
+        if wanted.command == "build":
+            claims.write()  # once more, now that all chapters are there
+        return int(any(result.status for result in results))
     (source,) = sources
     start = time.monotonic()
     try:
@@ -417,7 +397,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             verify(notebook_of(source), wanted.seed)
             done = f"holds for seed {wanted.seed}"
         else:
-            compare(notebook_of(source))
+            compare_outputs(notebook_of(source))
             done = "gives its stored outputs again"
     except (ChapterError, OSError) as error:
         print(f"{WRONG} {error}", file=sys.stderr, flush=True)
@@ -427,4 +407,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -28,17 +28,17 @@ from nbconvert import SlidesExporter
 from nbconvert.preprocessors import TagRemovePreprocessor
 from nbformat import NotebookNode
 
+from lrcourse.files import ROOT
 from tools import notebooks
 
 __all__ = ["handout", "learner", "pages", "slides"]
 
-ROOT = notebooks.ROOT
 OURS = ".lrcourse-workshop"  # marks a folder that this program made, and may write anew
 HANDOUT = "learning-rate-workshop"
 HANDED_OUT = (  # with the learner copies, all that a participant needs; README's links hold in it
     "course.py pyproject.toml constraints.txt environment.yml lrcourse/**/*.py data/**/*.* "
-    "README.md CONTRIBUTING.md CITATION.cff LICENSE LICENSE-TEXT.md docs/*.md docs/*.png "
-    "Dockerfile .dockerignore compose.yaml deploy/**/*.*"
+    "README.md .github/CONTRIBUTING.md CITATION.cff LICENSE notebooks/LICENSE.md "
+    "docs/*.md docs/*.png deploy/*/*.* deploy/*/Dockerfile"
 )
 NPM = {"reveal.js": "5.2.1", "katex": "0.16.22"}  # what shows the slides, and their formulas
 

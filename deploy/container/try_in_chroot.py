@@ -21,6 +21,7 @@ import urllib.request
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parents[2]
+DOCKERFILE = Path(__file__).with_name("Dockerfile")
 DISARMED = ["--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"]
 READ_ONLY = (
     'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && mount -t tmpfs tmpfs "$0/tmp" && '
@@ -104,7 +105,7 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1 or not (Path(arguments[0]) / "usr" / "bin" / "python3").exists():
         sys.exit("usage: try_in_chroot.py ROOT, a folder that debootstrap filled")
     container = Container(Path(arguments[0]).resolve())
-    for word, rest in instructions((HERE / "Dockerfile").read_text(encoding="utf-8")):
+    for word, rest in instructions(DOCKERFILE.read_text(encoding="utf-8")):
         print(f"{word} {rest[:80]}", flush=True)
         container.obey(word, rest)
 

@@ -30,12 +30,11 @@ extensions = [
 root_doc = "docs/site/index"
 include_patterns = [
     "notebooks/*.ipynb",
+    "notebooks/LICENSE.md",
     "docs/*.md",
     "docs/site/*.md",
-    "CONTRIBUTING.md",
     "data/README.md",
     "deploy/jupyterhub/README.md",
-    "LICENSE-TEXT.md",
 ]
 suppress_warnings = ["config.cache"]
 
