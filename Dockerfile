@@ -4,6 +4,8 @@ FROM python:3.12.12-slim-bookworm
 
 # With --build-arg CUDA=1 PyTorch is its CUDA build, several gigabytes larger.
 ARG CUDA=
+# With --build-arg EXTRAS=[test] it can also make and test the course, as the dev container does.
+ARG EXTRAS=
 
 ENV PATH=/opt/venv/bin:$PATH \
     PIP_NO_CACHE_DIR=1 \
@@ -20,7 +22,7 @@ COPY lrcourse/__init__.py lrcourse/
 # PyTorch's own index offers the CPU build, which sorts above the one with CUDA.
 RUN if [ -z "$CUDA" ]; then pip install --no-deps -c constraints.txt torch \
         --extra-index-url https://download.pytorch.org/whl/cpu; fi \
-    && pip install -c constraints.txt -e . \
+    && pip install -c constraints.txt -e ".$EXTRAS" \
     && jupyter labextension disable "@jupyterlab/apputils-extension:announcements"
 COPY . .
 # A volume takes its first content from here: what learners write outlives the container.

@@ -317,12 +317,13 @@ COMMANDS = {
         "[--fast]",
         "run every check; --fast does not run the notebooks",
         program("-m", "tools.checks"),
-        extras=["site"] if browser() else [],
+        extras=["test", "site"] if browser() else ["test"],
     ),
     "notebooks": Command(
         "[NN]",
         "make the notebooks (all, or those numbered) from their sources",
         program("-m", "tools.notebooks", "build"),
+        extras=["test"],
     ),
     "site": Command(
         "[OUT]",
@@ -334,6 +335,7 @@ COMMANDS = {
         "OUT",
         "make what a workshop needs: copies to work in, slides, a zip",
         program("-m", "tools.workshop"),
+        extras=["test"],
     ),
     "clean": Command(
         "",

@@ -55,7 +55,7 @@ def complete(venv: Path) -> None:
     script(Path(namespace["PYTHON"]), 'echo "$PWD" "$@"')
     files = [(ROOT / name).read_bytes() for name in ("pyproject.toml", "constraints.txt")]
     key = namespace["hashlib"].sha256(b"".join([*files, str(ROOT).encode()])).hexdigest()
-    (venv / STAMP).write_text(f"{key} cpu site")
+    (venv / STAMP).write_text(f"{key} cpu site test")
 
 
 def script(path: Path, *lines: str) -> Path:
@@ -284,9 +284,35 @@ def test_other_packages_are_installed_in_place(tmp_path: Path):
     calls = [line.split(" pip ")[-1] for line in result.stdout.splitlines() if " pip " in line]
     assert "install" in calls[0]
     assert all("-c" in call.split() for call in calls)
-    assert "--no-build-isolation -e .[site]" in calls[-1]
+    assert "--no-build-isolation -e .[site,test]" in calls[-1]
     assert stamp.read_text() == right
     assert (venv / "mine").exists()
+
+
+@POSIX
+def test_extras_come_when_wanted_and_stay(tmp_path: Path):
+    """`lab` and `check` install a learner's packages only; what another command added is kept."""
+    venv = tmp_path / "venv"
+    complete(venv)
+    stamp = venv / STAMP
+    stamp.write_text("of-last-year cpu")
+    no_browser = {"PATH": str(tmp_path), "CHROMIUM": "none"}
+    for command, wanted in {
+        "check": ".",
+        "notebooks": ".[test]",
+        "lab": None,  # all is there
+        "workshop": None,
+        "test": None,
+        "site": ".[site,test]",
+    }.items():
+        result = course(command, venv=venv, **no_browser)
+        installed = re.findall(r"--no-build-isolation -e (\S+)", result.stdout)
+        assert installed == ([wanted] if wanted else []), command
+    assert stamp.read_text().split()[1:] == ["cpu", "site", "test"]
+    stamp.write_text("of-last-year cuda test")
+    lab = course("lab", venv=venv, **no_browser)
+    assert "-e .[test]" in lab.stdout
+    assert stamp.read_text().split()[1:] == ["cuda", "test"]
 
 
 def test_clean_deletes_caches_only(tmp_path: Path):
