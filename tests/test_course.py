@@ -14,6 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 COURSE = ROOT / "course.py"
 STAMP = "lrcourse-stamp.json"
+POSIX = pytest.mark.skipif(os.name == "nt", reason="shell scripts stand in for programs")
 NO_NETWORK = {  # a port where nothing answers, and no patience
     "PIP_INDEX_URL": "http://127.0.0.1:9/simple",
     "PIP_EXTRA_INDEX_URL": "",
@@ -51,13 +52,18 @@ def sentence(result: subprocess.CompletedProcess[str]) -> str:
 def complete(venv: Path) -> None:
     """A stand-in for a complete environment: its "Python" only says how it was called."""
     namespace = course_namespace(venv)
-    program = Path(namespace["PYTHON"])
-    program.parent.mkdir(parents=True)
-    program.write_text('#!/bin/sh\necho "$PWD" "$@"\n')
-    program.chmod(0o755)
+    script(Path(namespace["PYTHON"]), 'echo "$PWD" "$@"')
     files = [(ROOT / name).read_bytes() for name in ("pyproject.toml", "constraints.txt")]
     key = namespace["hashlib"].sha256(b"".join([*files, str(ROOT).encode()])).hexdigest()
-    (venv / STAMP).write_text(f"{key} cpu site")
+    (venv / STAMP).write_text(f"{key} cpu site test")
+
+
+def script(path: Path, *lines: str) -> Path:
+    """A shell script to stand in for a program."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(["#!/bin/sh", *lines, ""]))
+    path.chmod(0o755)
+    return path
 
 
 def course_namespace(venv: Path) -> dict:
@@ -76,10 +82,8 @@ def test_help_lists_every_command(tmp_path: Path):
     assert all(h.returncode == 0 and h.stdout == helps[0].stdout for h in helps)
     for command in ("lab", "test", "notebooks", "clean", "--fast", "--cuda", "LRCOURSE_VENV"):
         assert command in helps[0].stdout
-    commands = set(re.findall(r"course\.py (\w+)", helps[0].stdout))
-    takes = re.search(r"takes = (\{.*\})", COURSE.read_text(encoding="utf-8"))
-    assert takes is not None
-    assert commands == set(ast.literal_eval(takes.group(1)))
+    commands = course_namespace(tmp_path)["COMMANDS"]
+    assert re.findall(r"course\.py (\w+)", helps[0].stdout) == list(commands)
 
 
 @pytest.mark.parametrize("words", [["lap"], ["test", "--fats"], ["clean", "all"], ["--fast"]])
@@ -92,17 +96,102 @@ def test_unknown_words_are_refused(words: list[str], tmp_path: Path):
 def test_old_python_can_read_the_file():
     """Python 3.6 must get as far as the sentence about its age."""
     ast.parse(COURSE.read_text(encoding="utf-8"), feature_version=(3, 6))
-    assert len(COURSE.read_text(encoding="utf-8").splitlines()) < 200
 
 
-@pytest.mark.parametrize("version", [(3, 6, 15), (3, 10, 13), (3, 14, 0)])
-def test_python_too_old_or_too_new(version: tuple[int, ...], tmp_path: Path):
+VERSIONS = pytest.mark.parametrize("version", [(3, 6, 15), (3, 10, 13), (3, 15, 0)])
+
+
+def calling(version: tuple[int, ...]) -> dict[str, str]:
+    """Options of `course`, for which a Python of another version calls."""
     shown = ".".join(map(str, version))
-    before = f"sys.version_info = {version}; sys.version = '{shown} (main)'"
+    return {"before": f"sys.version_info = {version}; sys.version = '{shown} (main)'"}
+
+
+@POSIX  # on Windows `py` is found whatever PATH says
+@VERSIONS
+def test_python_too_old_or_too_new_and_no_other(version: tuple[int, ...], tmp_path: Path):
+    """One sentence says what is wrong and how to get a Python here; nothing is made."""
     venv = tmp_path / "venv"
-    said = sentence(course("lab", venv=venv, before=before))
-    assert said.startswith(f"The course needs Python 3.11 to 3.13, and this is {shown}")
+    said = sentence(course("lab", venv=venv, PATH=str(tmp_path), **calling(version)))
+    shown = ".".join(map(str, version))
+    assert said.startswith(f"The course needs Python 3.11 to 3.14, and this is {shown}, and no ")
+    assert re.search(r"get one .*`.*`.*, then run this again\.$", said)
     assert not venv.exists()
+
+
+def test_where_another_python_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The newest first, in every folder of PATH; on Windows through `py` too; uv's last of all."""
+    other_pythons = course_namespace(tmp_path)["other_pythons"]
+    monkeypatch.setenv("PATH", os.pathsep.join(["one", "two"]))
+    monkeypatch.setitem(other_pythons.__globals__, "ask", lambda *command: "of uv")
+    monkeypatch.setitem(other_pythons.__globals__, "WINDOWS", False)
+    found = [" ".join(command) for command in other_pythons()]
+    assert found[:2] == [os.path.join(folder, "python3.14") for folder in ("one", "two")]
+    assert found[-2:] == [os.path.join("two", "python3.11"), "of uv"]
+    monkeypatch.setitem(other_pythons.__globals__, "WINDOWS", True)
+    found = [" ".join(command) for command in other_pythons()]
+    assert found[1:3] == [os.path.join("two", "python3.14.exe"), "py -3.14"]
+    assert found[-2:] == ["py -3.11", "of uv"]
+
+
+@pytest.mark.parametrize(
+    ("system", "way"), [("win32", "winget"), ("darwin", "brew"), ("linux", "sudo apt")]
+)
+def test_every_system_hears_how_to_get_a_python(
+    system: str, way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    how_to_get_one = course_namespace(tmp_path)["how_to_get_one"]
+    monkeypatch.setitem(how_to_get_one.__globals__, "WINDOWS", system == "win32")
+    monkeypatch.setattr(sys, "platform", system)
+    assert f"`{way} install " in how_to_get_one()
+
+
+@POSIX
+def test_another_python_is_found_and_used(tmp_path: Path):
+    """It is named with the reason and makes the environment; broken ones are passed over."""
+    a, b = tmp_path / "a", tmp_path / "b"
+    asked = 'case "$*" in *ensurepip*)'  # for its version, and whether it has what is needed
+    script(a / "python3.14", "echo 'python3.14: command not found' >&2", "exit 127")
+    script(a / "python3.13", f"{asked} echo 3.9.2;; esac")  # not what its name says
+    (a / "python3.12").mkdir()
+    good = script(b / "python3.13", f'{asked} echo 3.13.2;; *) exec {sys.executable} "$@";; esac')
+    script(b / "python3.11", f"{asked} echo 3.11.1;; esac")
+    venv, path = tmp_path / "venv", os.pathsep.join([str(a), str(b)])
+    result = course("lab", venv=venv, PATH=path, **calling((3, 9, 6)), **NO_NETWORK)
+    why = "The course needs Python 3.11 to 3.14, and this is 3.9.6"
+    assert result.stdout.splitlines()[0] == f"{why}: using {good}, which is 3.13.2."
+    assert sentence(result).startswith("Could not fetch flit_core")  # so it came that far
+    assert (venv / "pyvenv.cfg").exists()
+
+
+@POSIX
+def test_broken_pythons_alone_are_none(tmp_path: Path):
+    script(tmp_path / "python3.14", "exit 127")
+    script(tmp_path / "python3.13", "echo 3.13.1 beta")
+    script(tmp_path / "uv", f"echo {tmp_path / 'python3.14'}")
+    result = course("check", venv=tmp_path / "venv", PATH=str(tmp_path), **calling((3, 9, 6)))
+    assert "no other is found here" in sentence(result)
+
+
+@POSIX
+def test_a_python_that_uv_has_is_found_and_none_fetched(tmp_path: Path):
+    good = script(tmp_path / "uvs" / "python3", '[ "$1" = -c ] && echo 3.12.9')
+    asked = '[ "$*" = "python find --system --no-python-downloads >=3.11,<3.15" ]'
+    script(tmp_path / "uv", f"{asked} && echo {good}")
+    result = course("check", venv=tmp_path / "venv", PATH=str(tmp_path), **calling((3, 9, 6)))
+    assert f"using {good}, which is 3.12.9." in result.stdout
+    assert "could not make a virtual environment" in sentence(result)
+
+
+@POSIX
+@VERSIONS
+def test_any_python_may_call_once_the_environment_is_complete(
+    version: tuple[int, ...], tmp_path: Path
+):
+    venv = tmp_path / "venv"
+    complete(venv)
+    result = course("check", venv=venv, PATH=str(tmp_path), **calling(version))
+    assert result.stdout == f"{ROOT} -m lrcourse.machine\n", result
 
 
 @pytest.mark.parametrize("module", ["venv", "ensurepip"])
@@ -162,7 +251,7 @@ def test_taken_port_is_named(tmp_path: Path):
     assert sentence(course("lab", "--port", "99999", venv=venv)).startswith("Port 99999")
 
 
-@pytest.mark.skipif(os.name == "nt", reason="the stand-in for Python is a shell script")
+@POSIX
 def test_complete_environment_is_used_at_once_from_any_folder(tmp_path: Path):
     venv = tmp_path / "venv"
     complete(venv)
@@ -183,7 +272,7 @@ def test_complete_environment_is_used_at_once_from_any_folder(tmp_path: Path):
     assert "127.0.0.1" not in elsewhere.stdout
 
 
-@pytest.mark.skipif(os.name == "nt", reason="the stand-in for Python is a shell script")
+@POSIX
 def test_other_packages_are_installed_in_place(tmp_path: Path):
     venv = tmp_path / "venv"
     complete(venv)
@@ -195,9 +284,35 @@ def test_other_packages_are_installed_in_place(tmp_path: Path):
     calls = [line.split(" pip ")[-1] for line in result.stdout.splitlines() if " pip " in line]
     assert "install" in calls[0]
     assert all("-c" in call.split() for call in calls)
-    assert "--no-build-isolation -e .[site]" in calls[-1]
+    assert "--no-build-isolation -e .[site,test]" in calls[-1]
     assert stamp.read_text() == right
     assert (venv / "mine").exists()
+
+
+@POSIX
+def test_extras_come_when_wanted_and_stay(tmp_path: Path):
+    """`lab` and `check` install a learner's packages only; what another command added is kept."""
+    venv = tmp_path / "venv"
+    complete(venv)
+    stamp = venv / STAMP
+    stamp.write_text("of-last-year cpu")
+    no_browser = {"PATH": str(tmp_path), "CHROMIUM": "none"}
+    for command, wanted in {
+        "check": ".",
+        "notebooks": ".[test]",
+        "lab": None,  # all is there
+        "workshop": None,
+        "test": None,
+        "site": ".[site,test]",
+    }.items():
+        result = course(command, venv=venv, **no_browser)
+        installed = re.findall(r"--no-build-isolation -e (\S+)", result.stdout)
+        assert installed == ([wanted] if wanted else []), command
+    assert stamp.read_text().split()[1:] == ["cpu", "site", "test"]
+    stamp.write_text("of-last-year cuda test")
+    lab = course("lab", venv=venv, **no_browser)
+    assert "-e .[test]" in lab.stdout
+    assert stamp.read_text().split()[1:] == ["cuda", "test"]
 
 
 def test_clean_deletes_caches_only(tmp_path: Path):

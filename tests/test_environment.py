@@ -1,12 +1,16 @@
 """One set of packages behind three doors, one range of Pythons, and no private mirror."""
 
+import ast
+import importlib.metadata
 import re
 import runpy
 import subprocess
+import sys
 import tomllib
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires, version
 from pathlib import Path
 
+import nbformat
 import pytest
 import yaml
 from packaging.requirements import Requirement
@@ -14,6 +18,8 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 from rattler import MatchSpec
+
+from lrcourse import machine
 
 ROOT = Path(__file__).resolve().parents[1]
 CONDA_NAMES = {"pytorch-cpu": "torch", "matplotlib-base": "matplotlib"}
@@ -23,13 +29,14 @@ def text(name: str) -> str:
     return (ROOT / name).read_text(encoding="utf-8")
 
 
+def ranges(requirements: list[str]) -> dict[str, SpecifierSet]:
+    return {canonicalize_name(r.name): r.specifier for r in map(Requirement, requirements)}
+
+
 PROJECT = tomllib.loads(text("pyproject.toml"))
-PYPI = {
-    canonicalize_name(r.name): r.specifier
-    for r in map(Requirement, PROJECT["project"]["dependencies"])
-}
-SITE = [Requirement(r) for r in PROJECT["project"]["optional-dependencies"]["site"]]
-RANGES = PYPI | {canonicalize_name(r.name): r.specifier for r in SITE}
+LEARNERS = ranges(PROJECT["project"]["dependencies"])
+EXTRAS = {n: ranges(r) for n, r in PROJECT["project"]["optional-dependencies"].items()}
+RANGES = LEARNERS | {name: r for extra in EXTRAS.values() for name, r in extra.items()}
 PINS = {
     canonicalize_name(r.name): r
     for r in map(
@@ -53,7 +60,7 @@ def test_conda_has_the_same_packages_and_ranges():
     found = conda()
     assert found.pop("python") == SpecifierSet(PROJECT["project"]["requires-python"])
     assert found.pop("pip") == SpecifierSet()  # to install the course itself
-    assert found == PYPI
+    assert found == LEARNERS | EXTRAS["test"]
 
 
 def test_conda_understands_its_specs():
@@ -81,8 +88,23 @@ def test_pins_fit_every_machine():
     assert len(PINS) == len(re.findall(r"^\w", text("constraints.txt"), re.MULTILINE))
 
 
+def machines() -> list[dict[str, str]]:
+    """What a marker may ask of every machine and Python that the course supports."""
+    course = runpy.run_path(str(ROOT / "course.py"))
+    pythons = [f"3.{minor}" for minor in range(course["OLDEST"][1], course["TOO_NEW"][1])]
+    names = ("sys_platform", "platform_system", "os_name")
+    systems = ("linux", "Linux", "posix"), ("darwin", "Darwin", "posix"), ("win32", "Windows", "nt")
+    return [
+        {"python_version": python, "python_full_version": f"{python}.0", "extra": ""}
+        | dict(zip(names, system, strict=True))
+        for python in pythons
+        for system in systems
+    ]
+
+
 def test_everything_installed_is_pinned():
-    """Whatever the course's packages need, and what that needs in turn, has its pin."""
+    """Whatever the course's packages need, and what that needs in turn, on any machine."""
+    everywhere = machines()
     todo, seen = set(RANGES), set()
     while todo:
         name = todo.pop()
@@ -94,7 +116,7 @@ def test_everything_installed_is_pinned():
         except PackageNotFoundError:
             continue
         for need in map(Requirement, needs):
-            if need.marker is None or need.marker.evaluate({"extra": ""}):
+            if need.marker is None or any(map(need.marker.evaluate, everywhere)):
                 todo |= {canonicalize_name(need.name)} - seen
     gpu = re.compile(r"nvidia-|cuda-|triton")  # chosen by torch, each at one exact version
     assert {name for name in seen - set(PINS) if not gpu.match(name)} == set()
@@ -114,7 +136,57 @@ def test_one_range_of_python_everywhere():
 def test_build_backend_is_part_of_the_environment():
     """So that a reinstall, which builds the course without isolation, needs no network."""
     (backend,) = map(Requirement, PROJECT["build-system"]["requires"])
-    assert PYPI[canonicalize_name(backend.name)] == backend.specifier
+    assert LEARNERS[canonicalize_name(backend.name)] == backend.specifier
+
+
+def test_each_command_installs_what_it_needs_and_no_more():
+    commands = runpy.run_path(str(ROOT / "course.py"))["COMMANDS"]
+    assert not commands["lab"].extras
+    assert not commands["check"].extras
+    wanted = {extra for command in commands.values() for extra in command.extras or ()}
+    assert wanted == set(EXTRAS)
+    packages = [name for part in (LEARNERS, *EXTRAS.values()) for name in part]
+    assert len(packages) == len(set(packages)), "in two lists"
+    asked_for = {
+        "torch",
+        "jupyterlab",
+        "matplotlib",
+        "nbval",
+        "papermill",
+    }  # by name, with no extra
+    assert asked_for <= set(LEARNERS)
+
+
+def imported(code: str) -> set[str]:
+    """The names of the modules that code imports, the standard library's apart."""
+    names = set()
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            names.add(node.module or "")
+    return {name.split(".")[0] for name in names} - sys.stdlib_module_names - {"lrcourse"}
+
+
+def test_what_learners_run_imports_only_their_packages():
+    needed = set()
+    for path in (ROOT / "lrcourse").rglob("*.py"):
+        needed |= imported(path.read_text(encoding="utf-8"))
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        cells = nbformat.read(path, 4).cells
+        needed |= set().union(*(imported(c.source) for c in cells if c.cell_type == "code"))
+    distributions = packages_distributions()
+    found = {canonicalize_name(distributions.get(name, [name])[0]) for name in needed}
+    brought = {"ipython", "cycler"}  # by ipykernel and matplotlib
+    assert found - brought <= set(LEARNERS)
+
+
+def test_a_package_of_an_extra_is_not_missed(monkeypatch: pytest.MonkeyPatch):
+    needs = ["pip", 'no-such-package>=1; extra == "test"']
+    monkeypatch.setattr(importlib.metadata, "requires", lambda name: needs)
+    assert not [problem for problem in machine.problems() if "no-such-package" in problem]
+    monkeypatch.setattr(importlib.metadata, "requires", lambda name: ["no-such-package>=1"])
+    assert [problem for problem in machine.problems() if "no-such-package" in problem]
 
 
 def test_ci_runs_the_same_command():
