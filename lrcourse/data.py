@@ -19,7 +19,7 @@ from torch import Tensor
 from lrcourse.arguments import Count, Steps, check_argument, refuse, whole_number
 
 __all__ = ["Corpus", "Digits", "Minibatches", "Text"]
-__all__ += ["corpus", "digits", "python_source", "python_text"]
+__all__ += ["corpus", "digits", "minibatch", "python_source", "python_text"]
 
 
 @lru_cache(maxsize=32)  # a sweep returns to each of its seeds; of the text, an order takes 8 MB
@@ -70,6 +70,29 @@ class Minibatches:
         epoch, place = divmod(t, self.per_epoch)
         rows = _order(len(self.x), self.seed, epoch)[place * self.size : (place + 1) * self.size]
         return self.x[rows], self.y[rows]
+
+
+def minibatch(batches: Callable[[int], tuple[Any, Any]], t: int) -> tuple[Any, Any]:
+    """`batches(t)`, the inputs and targets of update t, or a sentence that says what is wrong.
+
+    Raises:
+        ValueError: it is not a pair, holds no example, or comes from an iterator that has ended.
+
+    >>> minibatch(lambda t: [], 3)
+    Traceback (most recent call last):
+    ValueError: batches(3) is [], expected a pair (x, y)
+    """
+    drawn: Any
+    try:
+        drawn = batches(t)
+    except StopIteration:
+        raise ValueError(f"batches({t}) gives nothing: its iterator has ended") from None
+    if not (isinstance(drawn, tuple | list) and len(drawn) == 2):
+        got = tuple(drawn.shape) if isinstance(drawn, Tensor) else drawn
+        refuse(f"batches({t})", got, "a pair (x, y)")
+    if isinstance(drawn[0], Tensor) and not drawn[0].numel():
+        refuse(f"batches({t})", tuple(drawn[0].shape), "at least one example in x")
+    return drawn[0], drawn[1]
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,14 +16,11 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-__all__ = ["FORMAT", "ROOT", "Cache"]
+__all__ = ["ROOT", "Cache"]
 __all__ += ["fingerprint", "previous", "reading", "refuse_other_format", "write_whole"]
 
 ROOT = Path(__file__).resolve().parents[1]
 """The folder of the course: what holds notebooks, data and docs."""
-
-FORMAT = 1
-"""Of what the course writes: a file of another format is refused."""
 
 
 class write_whole:
@@ -100,10 +97,10 @@ def reading(path: str | Path, what: str) -> Iterator[None]:
         raise ValueError(f"{path} is not {what}, or is damaged: {why}") from error
 
 
-def refuse_other_format(path: str | Path, version: object) -> None:
-    """Raise a ValueError unless `version` is `FORMAT`."""
-    if version != FORMAT:
-        raise ValueError(f"{path} has format {version}, this course reads {FORMAT}")
+def refuse_other_format(path: str | Path, version: object, known: int) -> None:
+    """Raise a ValueError unless a file's `version` is the known one."""
+    if version != known:
+        raise ValueError(f"{path} has format {version}, this course reads {known}")
 
 
 def fingerprint(parts: Iterable[object]) -> str:

@@ -5,7 +5,7 @@ A `Recorder` stands beside the loop of `training.train`, and a `Run` is what it 
 """
 
 import json
-import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,18 +14,38 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import ArrayLike, NDArray
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
-from lrcourse.files import FORMAT, reading, refuse_other_format, write_whole
+from lrcourse.files import fingerprint, reading, refuse_other_format, write_whole
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-__all__ = ["LOST", "Recorder", "Run", "log_sweep"]
+__all__ = ["LOST", "Recorder", "Run", "log_sweep", "lost"]
 
 LOST = 1e3
 """A run has diverged when its loss is not finite, or above this many times its first loss."""
+
+_FORMAT = 1
+
+
+def lost(loss: ArrayLike, first: ArrayLike) -> NDArray[np.bool_]:
+    """Whether runs have diverged: see `LOST`.
+
+    A first loss may be negative, as that of a density can be: then its size counts. One of nearly
+    nothing says nothing of the scale: then 1 stands for it.
+
+    Args:
+        loss: of one update, shape (…).
+        first: of the first update, shape (…).
+
+    >>> lost([5.0, 5e3, np.nan, 3.0, 3.0], [2.0, 2.0, 2.0, -4.0, 0.0])
+    array([False,  True,  True, False, False])
+    """
+    now, size = np.asarray(loss, dtype=float), np.abs(np.asarray(first, dtype=float))
+    return ~(np.isfinite(now) & (now <= LOST * np.where(size < 1e-3, 1.0, size)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +99,7 @@ class Run:
     def save(self, path: str | Path) -> None:
         """Write the run to `path` (NumPy's npz, no pickle), whole or not at all."""
         about = {
-            "format": FORMAT,
+            "format": _FORMAT,
             "diverged_at": self.diverged_at,
             "stepped": self.stepped,
             "names": [*self.evaluations],
@@ -105,7 +125,7 @@ class Run:
             version, names = about["format"], about["names"]
             evaluations = {n: arrays.pop(f"evaluation_{i}") for i, n in enumerate(names)}
             ends = {"diverged_at": about["diverged_at"], "stepped": tuple(about["stepped"])}
-        refuse_other_format(path, version)
+        refuse_other_format(path, version, _FORMAT)
         return Run(**arrays, evaluations=evaluations, **ends)
 
 
@@ -138,7 +158,7 @@ class Recorder:
     def is_lost(self, t: int, loss: float) -> bool:
         """Write down the loss before update t; whether the run has diverged."""
         self._t, self._rows[t, 0] = t, loss
-        if math.isfinite(loss) and loss <= LOST * self._rows[0, 0]:
+        if not lost(loss, self._rows[0, 0]):
             return False
         self.diverged_at = t
         return True
@@ -232,6 +252,14 @@ def _show(to: "SummaryWriter", figures: Mapping[str, float], step: int) -> None:
             to.add_scalar(name, value, step)
 
 
+def _folder_name(name: str) -> str:
+    """`name` where every file system takes it; else what is left of it, and a digest."""
+    safe = re.sub(r"[^\w .,=+()×%-]", "_", name).strip(" .")
+    if safe == name and len(name.encode()) <= 200:
+        return name
+    return f"{safe.encode()[:150].decode(errors='ignore')} {fingerprint([name])[:8]}"
+
+
 def log_sweep(frame: pd.DataFrame, folder: str | Path, what: Sequence[str]) -> None:
     """Write a sweep's frame: a run of TensorBoard for each of its runs, with its hyperparameters.
 
@@ -248,12 +276,12 @@ def log_sweep(frame: pd.DataFrame, folder: str | Path, what: Sequence[str]) -> N
             name: value if isinstance(value, (bool, str)) or np.isreal(value) else str(value)
             for name, value in zip(what, key, strict=True)
         }
-        place = Path(folder) / " ".join(f"{name}={value}" for name, value in settings.items())
-        with _writer(place) as to:
+        name = " ".join(f"{name}={value}" for name, value in settings.items())
+        with _writer(Path(folder) / _folder_name(name)) as to:
             for row in rows.to_dict("records"):
                 # The rows of a lost run after its end hold nothing.
                 _show(to, {name: row[name] for name in figures}, int(row["step"]))
             last = rows.iloc[-1]
             ends = {f"end/{n}": float(last[n]) for n in figures if not np.isnan(last[n])}
-            lost = {"end/diverged": float(not pd.isna(last["diverged_at"]))}
-            to.add_hparams(settings, ends | lost, run_name=".")
+            diverged = {"end/diverged": float(not pd.isna(last["diverged_at"]))}
+            to.add_hparams(settings, ends | diverged, run_name=".")

@@ -123,7 +123,10 @@ class Schedule:
         """
         steps = np.asarray(t)
         if steps.dtype.kind not in "iu":
-            raise TypeError(f"t is {t!r}, expected an integer or an array of integers")
+            raise TypeError(
+                f"t is {t!r}, expected an integer or an array of integers (for a clock in epochs, "
+                "as torch's step(epoch + i / n), write it in epochs and .stretch(n) it)"
+            )
         if steps.size and steps.min() < 0:
             raise ValueError(f"t is {t!r}, expected no step before 0")
         # One path for both, so that a single call and a whole array agree to the last bit; in

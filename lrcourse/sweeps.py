@@ -5,7 +5,9 @@ small models cost little more than a few. Each run does what `training.train` wo
 real `torch.optim` class, the same minibatches per seed included.
 """
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -21,12 +23,14 @@ from schedulefree import AdamWScheduleFree  # type: ignore[import-untyped]
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.modules.dropout import _DropoutNd as _Dropout
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
 from lrcourse.arguments import Count, Positive, Share, check_argument, refuse
+from lrcourse.data import minibatch
 from lrcourse.files import Cache, fingerprint
-from lrcourse.runs import LOST, log_sweep
-from lrcourse.training import progress_bar
+from lrcourse.runs import log_sweep, lost
+from lrcourse.training import factor, one_number, progress_bar
 
 __all__ = ["as_planned", "final", "sweep"]
 
@@ -71,7 +75,8 @@ def sweep(
     """Train every combination and return one tidy frame.
 
     Args:
-        model: seed → a fresh module without buffers that change (BatchNorm) and without dropout.
+        model: seed → a fresh module. Frozen weights (without requires_grad) stay as they are. What
+            cannot be stacked is refused: buffers that change (BatchNorm), dropout, recurrence.
             Training happens on the device its weights are on; batches must come on the same.
         batches: seed → (t → (x, y)): runs of one seed see the same minibatches.
         peaks: peak learning rates: for all schedules, or name of the schedule → its own.
@@ -149,7 +154,10 @@ def sweep(
     tables = [_named(found[i], part) for i, part in enumerate(parts)]
     frame = pd.concat(tables, ignore_index=True).astype({"diverged_at": "Int64"})
     if log is not None:
-        log_sweep(frame, log, ["schedule", "peak", "seed", *axes])
+        try:
+            log_sweep(frame, log, ["schedule", "peak", "seed", *axes])
+        except OSError as error:  # the runs are made: they must not be lost with their log
+            warnings.warn(f"the log in {log} could not be written: {error}", stacklevel=2)
     return frame
 
 
@@ -291,15 +299,15 @@ class _Job:
         return fingerprint(parts)
 
     def _factors(self, name: str) -> np.ndarray:
-        return np.array([float(self.schedules[name](t)) for t in range(self.steps)])
+        return np.array([factor(self.schedules[name], t) for t in range(self.steps)])
 
     def _train(self, runs: list[_One]) -> pd.DataFrame:
         seeds = sorted({run.seed for run in runs})
         with _SEEDING:
             models = {seed: self.model(seed) for seed in seeds}
         base = models[seeds[0]].train()
-        _refuse_changing_buffers(base)
         batches = {seed: self.batches(seed) for seed in seeds}
+        _refuse_model(base, minibatch(batches[seeds[0]], 0)[0])
         factors = {name: self._factors(name) for name in {run.schedule for run in runs}}
         rates = np.array([run.peak * factors[run.schedule] for run in runs])
 
@@ -312,17 +320,16 @@ class _Job:
         alive = np.arange(len(runs))  # the runs still in the stack, in its order
         rows: list[pd.DataFrame] = []
         for t in progress_bar(range(self.steps), self.progress):
-            drawn = {seed: batches[seed](t) for seed in seeds}
+            drawn = {seed: minibatch(batches[seed], t) for seed in seeds}
             x = torch.stack([drawn[runs[i].seed][0] for i in alive])
             y = torch.stack([drawn[runs[i].seed][1] for i in alive])
             now = stack.losses_and_gradients(x, y)
             losses[alive, t] = now
-            with np.errstate(invalid="ignore"):
-                lost = ~np.isfinite(now) | (now > LOST * losses[alive, 0])
-            if lost.any():
-                diverged[alive[lost]] = t
-                keep = torch.from_numpy(np.flatnonzero(~lost))
-                alive = alive[~lost]
+            gone = lost(now, losses[alive, 0])
+            if gone.any():
+                diverged[alive[gone]] = t
+                keep = torch.from_numpy(np.flatnonzero(~gone))
+                alive = alive[~gone]
                 stack.keep(keep)
                 update.keep(keep, stack.weights)
             row = (t + 1) % self.every == 0 or t + 1 == self.steps or not len(alive)
@@ -370,10 +377,24 @@ class _Job:
         return frame
 
 
-def _refuse_changing_buffers(model: nn.Module) -> None:
+def _refuse_model(model: nn.Module, x: Tensor) -> None:
+    """Refuse what cannot be trained in a stack as it would be alone."""
     for name, part in model.named_modules():
+        if isinstance(part, nn.RNNBase):
+            refuse("model", part, f"no recurrent layer, as {name} is: use training.train")
+        rate = getattr(part, "p", 0) if isinstance(part, _Dropout) else getattr(part, "dropout", 0)
+        if isinstance(rate, int | float) and rate > 0:
+            refuse("model", part, f"no dropout, as {name} has: use training.train")
         if getattr(part, "track_running_stats", False):
-            refuse("model", part, f"no buffers that change, as {name} has")
+            refuse("model", part, f"no buffers that change, as {name} has: use training.train")
+    if not any(p.requires_grad for p in model.parameters()):
+        refuse("model", type(model).__name__, "some parameters with requires_grad")
+    tried = deepcopy(model)
+    with torch.no_grad():
+        tried(x)
+    for (name, before), after in zip(model.named_buffers(), tried.buffers(), strict=True):
+        if not torch.equal(before, after):
+            refuse("model", type(model).__name__, f"no buffer that forward changes, as {name} is")
 
 
 def _norms(stacks: Iterable[Tensor]) -> Tensor:
@@ -388,14 +409,11 @@ class _Stack:
         self, base: nn.Module, models: list[nn.Module], loss: Callable[..., Tensor], bf16: bool
     ):
         self.base = base
-        self.weights = {
-            name: torch.stack([dict(m.named_parameters())[name].detach() for m in models])
-            for name, _ in base.named_parameters()
-        }
-        self.buffers = {
-            name: torch.stack([dict(m.named_buffers())[name] for m in models])
-            for name, _ in base.named_buffers()
-        }
+        parts = [{**dict(m.named_parameters()), **dict(m.named_buffers())} for m in models]
+        stacked = {name: torch.stack([p[name].detach() for p in parts]) for name in parts[0]}
+        # Frozen weights stand with the buffers: they differ by seed, and no update changes them.
+        self.weights = {n: stacked[n] for n, p in base.named_parameters() if p.requires_grad}
+        self.buffers = {n: stacked[n] for n in stacked if n not in self.weights}
 
         device = next(iter(self.weights.values())).device.type
 
@@ -405,7 +423,7 @@ class _Stack:
             return out.float() if bf16 else out
 
         def one(weights: Any, buffers: Any, x: Tensor, y: Tensor) -> Tensor:
-            return loss(run(weights, buffers, x), y)
+            return one_number(loss(run(weights, buffers, x), y))
 
         self._run, self._losses = run, vmap(one)
         self.mean: dict[str, Tensor] = {}
@@ -457,7 +475,8 @@ class _Stack:
             return {}
 
         def one(weights: Any, buffers: Any) -> dict[str, Tensor]:
-            return dict(evaluate(lambda x: self._run(weights, buffers, x)))
+            values = evaluate(lambda x: self._run(weights, buffers, x))
+            return {name: torch.as_tensor(value) for name, value in values.items()}
 
         self.base.eval()
         with torch.no_grad():

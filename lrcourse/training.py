@@ -5,12 +5,15 @@ Read `train` from top to bottom. What stands beside it is small: a `Clock` moves
 `checkpoints` keeps the run's state in a file.
 """
 
+import inspect
 import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
@@ -18,12 +21,14 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_, get_total_norm
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
+from torch.optim.lr_scheduler import CyclicLR, LambdaLR, LRScheduler, ReduceLROnPlateau
 from tqdm.auto import tqdm
 
-from lrcourse.arguments import Count, Positive, check_argument, refuse
-from lrcourse.checkpoints import read_checkpoint, write_checkpoint
+from lrcourse.arguments import Count, Factor, Positive, check_argument, refuse
+from lrcourse.checkpoints import differences, plain, read_checkpoint, write_checkpoint
+from lrcourse.data import minibatch
 from lrcourse.runs import Recorder, Run
+from lrcourse.schedules import Schedule
 
 __all__ = ["Clock", "processes", "progress_bar", "train"]
 
@@ -59,7 +64,8 @@ def train(
     Args:
         model: trained in place.
         batches: t → (x, y), the minibatch of update t = 0, 1, …
-        optimizer: on the model's parameters; its rates are the peaks when `schedule` is a function.
+        optimizer: on the model's parameters; its rates are the peaks when `schedule` is a function,
+            and stand in it again when the run has ended.
         schedule: a function of t that gives the factor of the peak rate (any `lrcourse.schedules`
             value), or a torch scheduler built on this very optimizer; None keeps the rates.
             `step()` is called once per update, after the optimizer's; that of a ReduceLROnPlateau
@@ -78,9 +84,10 @@ def train(
         every: updates between evaluations, and between checkpoints.
         checkpoint: a file to write the run's state to, before the first update, after every `every`
             updates and at the end; whole or not at all. The one before stays: `previous` names it.
-        resume: a file that `checkpoint` wrote: go on from there. The result equals, bit for bit on
-            one machine, that of a run that was never interrupted. (Random numbers that a model
-            draws on a GPU, for dropout say, are not part of the state.)
+        resume: a file that `checkpoint` wrote: go on from there, with all built as it was for that
+            run, and as many steps or more. The result equals, bit for bit on one machine, that of
+            a run that was never interrupted. (Random numbers that a model draws on a GPU, for
+            dropout say, are not part of the state.)
         replan: resume with another schedule or other peaks than the checkpoint was made with: a
             function of t, which goes on at the update reached with the rate that it has there.
         notes: plain values to keep in each checkpoint; `checkpointed` gives them back.
@@ -94,22 +101,31 @@ def train(
         finite or exceeds `LOST` times the first one, and says so in `diverged_at`.
 
     Raises:
-        ValueError: an argument is out of range, a scheduler belongs to another optimizer, or the
-            checkpoint does not fit, or a metric is missing, unknown, or without use.
+        ValueError: an argument cannot be used: it is out of range, a scheduler belongs to another
+            optimizer or the optimizer to another model, a schedule gives what is no factor, a
+            metric is missing, unknown or without use, or anything is not as it was when the
+            checkpoint was made.
         FileNotFoundError: there is no file to resume from.
+        OSError: a checkpoint cannot be written.
     """
     check_argument("steps", steps, Count)
     check_argument("every", every, Count)
     check_argument("clip", clip, Positive | None)
-    clock = Clock(schedule, optimizer, metric, listens=evaluate is not None)
+    if not callable(batches):
+        refuse("batches", batches, "a function of t that gives (x, y), as data.Minibatches is")
+    bare = model.module if isinstance(model, DistributedDataParallel) else model
+    refuse_optimizer(optimizer, bare)
+    clock = Clock(schedule, optimizer, steps, metric, listens=evaluate is not None)
     if replan and (resume is None or not clock.is_function):
         refuse("replan", replan, "a checkpoint to resume, and a schedule that is a function of t")
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     device = parameters[0].device
-    bare = model.module if isinstance(model, DistributedDataParallel) else model
     if processes()[0] > 0:  # the first process alone writes files and shows the bar
         checkpoint, log, progress = None, None, False
     record = Recorder(steps, optimizer, norms)
+    made = {}
+    if checkpoint is not None or resume is not None:
+        made = {"schedule": clock.made(steps), "optimizer": _made(optimizer, bare)}
 
     def precision() -> AbstractContextManager[Any]:
         return torch.autocast(device.type, torch.bfloat16) if bf16 else nullcontext()
@@ -124,11 +140,16 @@ def train(
 
     def save(t: int) -> None:
         if checkpoint is not None:
-            state = {"model": bare.state_dict(), "optimizer": optimizer.state_dict()}
-            state |= {"plan": clock.state_dict(), "notes": dict(notes or {})}
+            parts = {"model": bare, "optimizer": optimizer, "schedule": clock}
+            state = {name: part.state_dict() for name, part in parts.items()}
+            state |= {"made": made, "notes": dict(notes or {})}
             write_checkpoint(checkpoint, t, state | record.state_dict(t))
 
-    start = 0 if resume is None else _restore(resume, bare, optimizer, clock, record, steps, replan)
+    start = 0
+    if resume is not None:
+        state = read_checkpoint(resume)
+        _refuse_changes(resume, state, made, steps, replan)
+        start = _restore(resume, state, bare, optimizer, clock, record)
     if resume is None or replan:
         save(start)
     model.train()
@@ -143,10 +164,10 @@ def train(
                     save(t)
 
             # Forward: the loss of this minibatch. A run whose loss has run away ends here.
-            x, y = batches(t)
+            x, y = minibatch(batches, t)
             with precision():
                 out = model(x)
-            value = loss(out.float() if bf16 else out, y)
+            value = one_number(loss(out.float() if bf16 else out, y))
             if record.is_lost(t, _mean(value.detach(), device)):
                 break
 
@@ -170,6 +191,7 @@ def train(
             assess(steps)
             save(steps)
     finally:
+        clock.release()
         record.close()
     return record.run(clock.stepped)
 
@@ -180,18 +202,20 @@ class Clock:
     Args:
         schedule: as for `train`; the rates stay where it is None.
         optimizer: whose rates are moved. Building a clock already sets those of the first update.
+        steps: updates for which a function is asked beforehand, so that it is refused at once.
         metric: the name of the value that a ReduceLROnPlateau hears.
         listens: whether there will be values to hear.
 
     Raises:
-        ValueError: the scheduler is built on another optimizer; a ReduceLROnPlateau lacks a metric,
-            or a metric is given without one.
+        ValueError: the scheduler is built on another optimizer; a function gives what is no factor;
+            a ReduceLROnPlateau lacks a metric, or a metric is given without one.
     """
 
     def __init__(
         self,
         schedule: Callable[[int], float] | LRScheduler | None,
         optimizer: Optimizer,
+        steps: int,
         metric: str | None = None,
         listens: bool = False,
     ) -> None:
@@ -205,11 +229,18 @@ class Clock:
             refuse("metric", metric, why if listens else f"{why}, and evaluate")
         if metric is not None and not self.plateau:
             refuse("metric", metric, "None: it is for ReduceLROnPlateau alone")
-        self.schedule, self.optimizer, self.metric = schedule, optimizer, metric
+        self.optimizer, self.metric = optimizer, metric
         self.is_function = not (schedule is None or isinstance(schedule, LRScheduler))
-        self.scheduler: LRScheduler | None = (
-            LambdaLR(optimizer, schedule) if self.is_function else schedule  # type: ignore
-        )
+        self.peaks = [group["lr"] for group in optimizer.param_groups]
+        self.scheduler: LRScheduler | None = None
+        if isinstance(schedule, LRScheduler):
+            self.scheduler = schedule
+        elif schedule is not None:
+            plan = schedule  # no other from here on
+            self.factors = _factors(plan, steps)
+            for group in optimizer.param_groups:  # the peaks are what stands there now; without
+                group["initial_lr"] = group["lr"]  # this, LambdaLR takes those of an earlier run
+            self.scheduler = LambdaLR(optimizer, lambda t: factor(plan, t))
 
     def tick(self) -> None:
         """An update has been made: on to the rate of the next one."""
@@ -227,26 +258,28 @@ class Clock:
         if self.plateau and counts:
             self.plateau.step(values[str(self.metric)])
 
+    def release(self) -> None:
+        """Put the peaks back into the optimizer, where they were the user's and no scheduler's."""
+        if self.is_function:
+            for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
+                group["lr"] = peak
+
     @property
     def stepped(self) -> tuple[str, ...]:
         """Names of the torch classes that are stepped: see `Run`."""
         return () if self.is_function else _classes(self.scheduler)
 
-    def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint says of the schedule: enough to refuse another one, and to go on.
+    def made(self, steps: int) -> dict[str, Any]:
+        """How the schedule was made, in plain values, and what its functions give in a run."""
+        if self.scheduler is None or self.is_function:
+            kind = "a function of t" if self.is_function else "none"
+            factors = self.factors if self.is_function else torch.ones(steps, dtype=torch.float64)
+            return plain({"kind": kind, "peak": self.peaks, "factor": factors}, "schedule")
+        return {"kind": type(self.scheduler).__name__, **_settings(self.scheduler, steps)}
 
-        A function of t has no state but t, which makes it safe to store: its name and peaks do.
-        """
-        if self.scheduler is None:
-            rates = [float(group["lr"]) for group in self.optimizer.param_groups]
-            return {"kind": "none", "settings": rates}
-        if self.is_function:
-            told = repr(self.schedule)
-            kind = type(self.schedule).__name__ if " at 0x" in told else told
-            return {"kind": kind, "settings": [float(rate) for rate in self.scheduler.base_lrs]}
-        state = self.scheduler.state_dict()
-        kind = type(self.scheduler).__name__
-        return {"kind": kind, "settings": _settings(state), "state": state}
+    def state_dict(self) -> dict[str, Any]:
+        """Where the schedule is. A function of t has no state but t, which is safe to store."""
+        return {} if self.scheduler is None or self.is_function else self.scheduler.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any], t: int) -> None:
         """Go on after t updates. The optimizer's own state must have been loaded before."""
@@ -255,23 +288,50 @@ class Clock:
         if self.is_function:
             plan: Any = self.scheduler
             for group, peak in zip(self.optimizer.param_groups, plan.base_lrs, strict=True):
-                # Another plan's rate, perhaps.
+                # The checkpoint's may be those of another plan.
                 group["initial_lr"], group["lr"] = peak, peak * plan.lr_lambdas[0](t)
             plan.last_epoch = plan._step_count = t
             plan._last_lr = [group["lr"] for group in self.optimizer.param_groups]
         elif self.scheduler is not None:
-            self.scheduler.load_state_dict(state["state"])
+            self.scheduler.load_state_dict(dict(state))
 
 
-def _settings(state: Mapping[str, Any]) -> dict[str, Any]:
-    """What a torch scheduler's state holds beside its clock: T_max, milestones, base rates, …
+def factor(schedule: Callable[[int], float], t: int) -> float:
+    """`schedule(t)` as a plain number.
 
-    Loading a state silently replaces all of it, so that a run that was meant to become longer by a
-    new T_max would not. A checkpoint with other settings is refused instead.
+    Raises:
+        ValueError: it is no finite number of 0 or more: below 0, an update would climb.
+
+    >>> factor(lambda t: 1 - t / 4, 5)
+    Traceback (most recent call last):
+    ValueError: schedule(5) is -0.25, expected a finite number >= 0
     """
-    clock = {"last_epoch", "T_cur", "T_i", "best", "num_bad_epochs", "cooldown_counter"}
-    kept = {k: v for k, v in state.items() if k not in clock and not k.startswith("_")}
-    return kept | {"parts": [_settings(part) for part in state.get("_schedulers", [])]}
+    value = schedule(t)
+    value = value.item() if isinstance(value, Tensor | np.ndarray | np.generic) else value
+    check_argument(f"schedule({t})", value, Factor)
+    return float(value)
+
+
+def _factors(schedule: Callable[[int], float], steps: int) -> Tensor:
+    if isinstance(schedule, Schedule):  # all at once, and checked when it was made
+        return torch.from_numpy(schedule(np.arange(steps)))
+    return torch.tensor([factor(schedule, t) for t in range(steps)], dtype=torch.float64)
+
+
+def _settings(scheduler: Any, steps: int) -> dict[str, Any]:
+    """How a torch scheduler was made: its state before its first step, and what its functions give.
+
+    Loading a state silently replaces all of it: milestones, T_max, base rates. So a run that was
+    meant to become longer by a new T_max would not, and a checkpoint that was made with other
+    settings is refused instead. Functions are no part of the state: what they give stands for them.
+    """
+    state = {k: v for k, v in scheduler.state_dict().items() if k != "_schedulers"}
+    functions = getattr(scheduler, "lr_lambdas", None) or []
+    if isinstance(scheduler, CyclicLR):
+        functions = [lambda t: scheduler.scale_fn(t + 1)]
+    given = [torch.tensor([float(f(t)) for t in range(steps)]) for f in functions]
+    parts = [_settings(part, steps) for part in getattr(scheduler, "_schedulers", ())]
+    return {**deepcopy(plain(state, "schedule")), "function": given, "part": parts}
 
 
 def _classes(scheduler: LRScheduler | None) -> tuple[str, ...]:
@@ -281,36 +341,92 @@ def _classes(scheduler: LRScheduler | None) -> tuple[str, ...]:
     return (type(scheduler).__name__, *(name for part in parts for name in _classes(part)))
 
 
+def refuse_optimizer(optimizer: Optimizer, model: nn.Module) -> None:
+    """Refuse an optimizer that would train nothing of the model, or that `train` cannot step.
+
+    Raises:
+        ValueError: it holds parameters that are not the model's, or none that can change, or its
+            step() asks for a closure.
+    """
+    kind = type(optimizer).__name__
+    closure = inspect.signature(type(optimizer).step).parameters.get("closure")
+    if closure is not None and closure.default is inspect.Parameter.empty:
+        refuse("optimizer", kind, "one whose step() needs no closure")
+    mine = {id(p) for p in model.parameters()}
+    held = [p for group in optimizer.param_groups for p in group["params"]]
+    if not all(id(p) in mine for p in held):
+        expected = "one of this model's (was the model made again, or copied, after it?)"
+        refuse("optimizer", f"{kind} of other parameters", expected)
+    if not any(p.requires_grad for p in held):
+        refuse("optimizer", f"{kind} of frozen parameters", "some with requires_grad")
+
+
+def _made(optimizer: Optimizer, model: nn.Module) -> dict[str, Any]:
+    """How an optimizer was made, in plain values: class, and settings and names of each group."""
+    names = {id(p): name for name, p in model.named_parameters()}
+    groups = [
+        {**group, "params": [names[id(p)] for p in group["params"]]}
+        for group in optimizer.param_groups
+    ]
+    return {"kind": type(optimizer).__name__, "group": deepcopy(plain(groups, "optimizer"))}
+
+
+def _refuse_changes(
+    path: str | Path,
+    state: Mapping[str, Any],
+    made: Mapping[str, Any],
+    steps: int,
+    replan: bool,
+) -> None:
+    """Refuse to go on with anything that was made otherwise than for the checkpoint.
+
+    Loading would put the old settings in place of the new ones, in silence. With `replan` the
+    schedule and the rates may be others.
+    """
+    if state["t"] > steps:
+        t = state["t"]
+        raise ValueError(f"steps must be at least the {t} updates {path} has made, got {steps}")
+    for name in ("optimizer",) if replan else ("schedule", "optimizer"):
+        found = [*differences(state["made"][name], made[name])]
+        if replan:
+            found = [one for one in found if "['lr']" not in one and "['initial_lr']" not in one]
+        if found:
+            raise ValueError(
+                f"{name} must be the one that {path} was made with: {'; '.join(found[:3])}"
+            )
+
+
 def _restore(
     path: str | Path,
+    state: Mapping[str, Any],
     model: nn.Module,
     optimizer: Optimizer,
     clock: Clock,
     record: Recorder,
-    steps: int,
-    replan: bool,
 ) -> int:
     """Put everything into the state that a checkpoint holds; the number of updates made."""
-    state = read_checkpoint(path)
-    t, plan, mine = state["t"], state["plan"], clock.state_dict()
-    if t > steps:
-        raise ValueError(f"steps must be at least the {t} updates {path} has made, got {steps}")
-    for what in ("kind", "settings"):
-        if plan.get(what) != mine.get(what) and not replan:
-            raise ValueError(
-                f"schedule must be the one that {path} was made with: "
-                f"{what} {plan.get(what)}, got {mine.get(what)}"
-            )
     try:
         model.load_state_dict(state["model"])
     except RuntimeError as error:
         why = " ".join(str(error).split())
         raise ValueError(f"model must be the one that {path} was made with: {why}") from error
     optimizer.load_state_dict(state["optimizer"])
-    clock.load_state_dict(plan, t)
+    clock.load_state_dict(state["schedule"], state["t"])
     record.load_state_dict(state)
     torch.set_rng_state(state["random"])
-    return t
+    return state["t"]
+
+
+def one_number(loss: Any) -> Tensor:
+    """`loss`, which must be a tensor of one number.
+
+    Raises:
+        ValueError: it is something else: a loss for each example, say.
+    """
+    if not isinstance(loss, Tensor) or loss.numel() != 1:
+        got = tuple(loss.shape) if isinstance(loss, Tensor) else loss
+        refuse("loss", got, "a tensor of one number: the mean over the minibatch, say")
+    return loss
 
 
 def progress_bar(updates: range, shown: bool) -> Iterable[int]:

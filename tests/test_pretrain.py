@@ -182,7 +182,7 @@ def foreign(path):
 
 
 def newer(path):
-    torch.save(torch.load(path, weights_only=True) | {"format": 2}, path)
+    torch.save(torch.load(path, weights_only=True) | {"format": 3}, path)
 
 
 def of_a_chapter(path):

@@ -5,11 +5,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import torch.nn.functional as F
 from schedulefree import AdamWScheduleFree
 from torch import nn
 from torch.optim import SGD, Adadelta, Adam, AdamW, RMSprop
 from torch.optim.swa_utils import AveragedModel
 
+from lrcourse import sweeps
 from lrcourse.comparison import best
 from lrcourse.data import digits
 from lrcourse.models import MLP
@@ -168,6 +170,104 @@ def test_each_schedule_can_have_peaks_of_its_own():
     np.testing.assert_allclose(both["loss_own"], both["loss"], rtol=1e-9)
 
 
+def test_frozen_weights_stay_frozen_as_they_do_alone():
+    def frozen(seed):
+        net = model(seed)
+        net[0].requires_grad_(False)
+        return net
+
+    def score(net):
+        return {"test_loss": F.cross_entropy(net(data.x_test), data.y_test)}
+
+    frame = final(
+        sweep(frozen, batches, peaks=[0.1], seeds=[3], steps=STEPS, evaluate=score, progress=False)
+    )
+    alone = frozen(3)
+    trained = train(
+        alone, batches(3), SGD(alone.parameters(), lr=0.1), steps=STEPS, evaluate=score,
+        progress=False,
+    )  # fmt: skip
+    expected = trained.evaluations["test_loss"][-1]
+    assert frame["test_loss"].item() == pytest.approx(expected, rel=1e-9)
+    assert torch.equal(alone[0].weight, model(3)[0].weight)
+
+
+class OwnMean(nn.Module):
+    """Puts a new buffer in place of the old one in forward."""
+
+    def __init__(self, seed):
+        super().__init__()
+        self.out = nn.Linear(64, 10).double()
+        self.register_buffer("mean", torch.zeros(64, dtype=torch.float64))
+
+    def forward(self, x):
+        if self.training:
+            self.mean = 0.9 * self.mean + 0.1 * x.mean(0)
+        return self.out(x - self.mean)
+
+
+class Recurrent(nn.Module):
+    def __init__(self, seed):
+        super().__init__()
+        self.inner = nn.LSTM(8, 4, batch_first=True).double()
+
+    def forward(self, x):
+        return self.inner(x.unflatten(-1, (8, 8)))[0][:, -1]
+
+
+@pytest.mark.parametrize(
+    ("make", "match"),
+    [
+        (lambda seed: nn.Sequential(nn.Linear(64, 10), nn.BatchNorm1d(10)).double(), "buffers"),
+        (OwnMean, "no buffer that forward changes, as mean is"),
+        (Recurrent, "no recurrent layer, as inner is"),
+        (lambda seed: nn.Sequential(nn.Linear(64, 10), nn.Dropout(0.1)).double(), "no dropout"),
+        (lambda seed: model(seed).requires_grad_(False), "requires_grad"),
+    ],
+)
+def test_what_cannot_be_stacked_is_refused_in_words(make, match):
+    with pytest.raises(ValueError, match=match):
+        sweep(make, batches, peaks=[0.1], seeds=[0], steps=1, progress=False)
+
+
+def test_names_that_are_no_file_names_and_a_full_disk_lose_nothing(tmp_path, monkeypatch):
+    plan = Warmup(100) >> Cosine(900) >> Constant(0.5, 3) >> Cosine(3) >> Warmup(7) >> Cosine(8)
+    names = ["1/t", "../x", repr(plan), repr(plan) + " once more", 'a "b" <c>:|?*', "cosine"]
+    frame = run(
+        schedules=dict.fromkeys(names, Constant()), peaks=[0.1], seeds=[0], log=tmp_path / "log"
+    )
+    folders = [path.name for path in (tmp_path / "log").iterdir()]
+    assert len(folders) == len(names) == frame["schedule"].nunique()
+    assert "schedule=cosine peak=0.1 seed=0" in folders
+    assert [*tmp_path.iterdir()] == [tmp_path / "log"]
+    assert all(len(name.encode()) < 200 and not set(name) & set('<>:"/|?*') for name in folders)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(sweeps, "log_sweep", full)
+    with pytest.warns(UserWarning, match="could not be written: .*No space left"):
+        assert len(run(log=tmp_path / "log")) == len(run())
+
+
+@pytest.mark.parametrize("first", [-4.0, 0.0, 1e-9])
+def test_a_loss_may_begin_below_zero_or_at_it(first):
+    def loss(out, y):
+        return F.cross_entropy(out, y) - start + first
+
+    net = model(0)
+    x, y = batches(0)(0)
+    start = F.cross_entropy(net(x), y).item()
+    frame = run(loss=loss, peaks=[0.1, 1e9], seeds=[0], evaluate=lambda net: {"half": 0.5})
+    ends = final(frame).set_index("peak")
+    assert pd.isna(ends.loc[0.1, "diverged_at"]) and ends.loc[1e9, "diverged_at"] > 0
+    assert ends.loc[0.1, "half"] == 0.5  # a plain number from evaluate, too
+    alone = train(
+        net, batches(0), SGD(net.parameters(), lr=0.1), steps=STEPS, loss=loss, progress=False
+    )
+    assert alone.diverged_at is None
+
+
 def test_bad_arguments_are_named():
     for options, match in (
         ({"peaks": []}, "peaks"),
@@ -183,8 +283,3 @@ def test_bad_arguments_are_named():
     ):
         with pytest.raises(ValueError, match=match):
             run(**options)
-    with pytest.raises(ValueError, match="no buffers that change"):
-        sweep(
-            lambda seed: nn.Sequential(nn.Linear(64, 10), nn.BatchNorm1d(10)).double(),
-            batches, peaks=[0.1], seeds=[0], steps=1, progress=False,
-        )  # fmt: skip

@@ -1,5 +1,8 @@
 """`train` does what a bare PyTorch loop does, records what really happened, and resumes exactly."""
 
+import copy
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.optim import SGD, Adam, AdamW
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, ReduceLROnPlateau, SequentialLR
+from torch.utils.data import DataLoader, TensorDataset
 
 from lrcourse.chapters.curvature import Sharpness
 from lrcourse.data import Minibatches, digits, python_source, python_text
@@ -129,13 +133,13 @@ def test_refuses_checkpoints_that_do_not_fit(tmp_path):
     go(Cosine(STEPS), checkpoint=path)
     with pytest.raises(ValueError, match="schedule must be the one"):
         go(Cosine(2 * STEPS), resume=path, steps=2 * STEPS)
-    with pytest.raises(ValueError, match="kind Cosine"):
+    with pytest.raises(ValueError, match="kind was 'a function of t', and is 'none'"):
         go(None, resume=path)
     with pytest.raises(ValueError, match="steps must be at least the 40"):
         go(Cosine(STEPS), resume=path, steps=STEPS - 1)
-    newer = torch.load(path, weights_only=True) | {"format": 2}
+    newer = torch.load(path, weights_only=True) | {"format": 3}
     torch.save(newer, tmp_path / "newer.pt")
-    with pytest.raises(ValueError, match="has format 2, this course reads 1"):
+    with pytest.raises(ValueError, match="has format 3, this course reads 2"):
         go(Cosine(STEPS), resume=tmp_path / "newer.pt")
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(ValueError, match="not a checkpoint, or is damaged"):
@@ -154,7 +158,7 @@ def test_resuming_with_another_horizon_is_refused_not_ignored(tmp_path):
 
     cosine(40, steps=20, checkpoint=path)
     cosine(40, steps=30, resume=path)
-    with pytest.raises(ValueError, match=r"'T_max': 40.* got .*'T_max': 80"):
+    with pytest.raises(ValueError, match="T_max was 40, and is 80"):
         cosine(80, steps=80, resume=path)
 
 
@@ -331,3 +335,44 @@ def test_sharpness_is_the_largest_eigenvalue_of_the_hessian():
     exact = torch.linalg.eigvalsh(torch.cat(rows)).abs().max().item()
     measure = Sharpness(lambda m: (m(x) - y).square().mean(), iterations=2000, tolerance=1e-9)
     assert measure(model).item() == pytest.approx(exact, rel=1e-5)
+
+
+def test_what_people_bring_works_or_is_refused_in_a_sentence():
+    def loop(batches=data.batches(32), optimizer=SGD, **options):  # noqa: B008
+        net = MLP((64, 16, 10), seed=0)
+        return train(net, batches, optimizer(net.parameters(), lr=0.1), progress=False, **options)
+
+    assert len(loop(steps=np.int64(3), every=np.int32(2))) == 3
+    loader = DataLoader(TensorDataset(data.x, data.y), 32)
+    few = iter([data.batches(32)(0)] * 3)
+    for options, match in (
+        ({"batches": loader}, r"batches is <.*DataLoader.*>, expected a function of t"),
+        ({"batches": lambda t: next(few)}, r"batches\(3\) gives nothing: its iterator has ended"),
+        ({"batches": lambda t: data.x}, r"batches\(0\) is .*, expected a pair"),
+        (
+            {"batches": lambda t: (data.x[:0], data.y[:0])},
+            r"batches\(0\) is \(0, 64\), expected at",
+        ),
+        ({"optimizer": torch.optim.LBFGS}, "optimizer is 'LBFGS', expected one whose step"),
+        ({"loss": lambda a, b: F.cross_entropy(a, b, reduction="none")}, r"loss is \(32,\)"),
+        ({"loss": lambda a, b: None}, "loss is None, expected a tensor of one number"),
+        ({"schedule": lambda t: None}, r"schedule\(0\) is None, expected a finite number >= 0"),
+        ({"schedule": lambda t: 1 - t / 2}, r"schedule\(3\) is -0.5"),
+        ({"schedule": lambda t: math.inf}, r"schedule\(0\) is inf"),
+        ({"steps": 2.0}, "steps is 2.0, expected a whole number >= 1"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            loop(**{"steps": 9} | options)
+
+
+def test_an_optimizer_of_other_weights_is_refused():
+    net, optimizer = fresh()
+    twin = copy.deepcopy(net)
+    for model, what in ((twin, "made again, or copied"), (net.requires_grad_(False), "frozen")):
+        with pytest.raises(ValueError, match=what):
+            train(model, data.batches(32), optimizer, steps=2, progress=False)
+    part, _ = fresh()
+    part[0].requires_grad_(False)
+    before = part[0].weight.clone()
+    train(part, data.batches(32), SGD(part.parameters(), lr=0.1), steps=2, progress=False)
+    assert torch.equal(part[0].weight, before)
