@@ -11,8 +11,11 @@ from numbers import Integral, Real
 from types import NoneType
 from typing import Annotated, Any, Literal, NamedTuple, NoReturn, get_args, get_origin
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 __all__ = ["Count", "Factor", "Flag", "Milestones", "Positive", "Rule", "Share", "Steps"]
-__all__ += ["check_argument", "refuse", "whole_number"]
+__all__ += ["check_argument", "check_array", "refuse", "whole_number"]
 
 
 class Rule(NamedTuple):
@@ -82,6 +85,25 @@ def check_argument(name: str, value: Any, kind: Any) -> None:
     for rule in rules:
         if isinstance(rule, Rule) and not rule.holds(value):
             refuse(name, value, rule.expected)
+
+
+def check_array(
+    name: str, values: ArrayLike, low: float = -np.inf, *, strict: bool = False
+) -> NDArray[np.float64]:
+    """`values` as an array of float64, all finite, none below `low` (or at it, when `strict`).
+
+    Raises:
+        ValueError: as `refuse` words it.
+
+    >>> check_array("noise", [0.1, -1.0], 0)
+    Traceback (most recent call last):
+    ValueError: noise is [0.1, -1.0], expected finite numbers >= 0
+    """
+    array = np.asarray(values, dtype=float)
+    if not (np.isfinite(array) & ((array > low) if strict else (array >= low))).all():
+        limit = "" if low == -np.inf else f" {'>' if strict else '>='} {low:g}"
+        refuse(name, values, f"finite numbers{limit}")
+    return array
 
 
 def refuse(name: str, value: Any, expected: str) -> NoReturn:

@@ -12,10 +12,10 @@ from typing import ClassVar, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lrcourse.arguments import Steps, check_argument, refuse
+from lrcourse.arguments import Steps, check_argument, check_array, refuse
 
 __all__ = ["BOUND", "Descent", "DoubleWell", "Quadratic", "Shelf", "Surface"]
-__all__ += ["best_momentum", "best_rate", "contraction", "descend"]
+__all__ += ["descend"]
 
 Array = NDArray[np.float64]
 Rate = ArrayLike | Callable[[int], ArrayLike]
@@ -35,15 +35,6 @@ class Surface(Protocol):
 
     def gradient(self, points: ArrayLike) -> Array:
         """Gradients of shape (…, d) at points of shape (…, d)."""
-
-
-def _array(name: str, values: ArrayLike, low: float = -np.inf, *, strict: bool = False) -> Array:
-    """`values` as finite floats, none below `low` (none at it either when `strict`)."""
-    array = np.asarray(values, dtype=float)
-    if not (np.isfinite(array) & ((array > low) if strict else (array >= low))).all():
-        limit = "" if low == -np.inf else f" {'>' if strict else '>='} {low:g}"
-        refuse(name, values, f"finite numbers{limit}")
-    return array
 
 
 def _points(points: ArrayLike, d: int) -> Array:
@@ -70,10 +61,10 @@ class Quadratic:
     angle: float = 0.0
 
     def __post_init__(self) -> None:
-        values = _array("curvatures", self.curvatures, 0, strict=True)
+        values = check_array("curvatures", self.curvatures, 0, strict=True)
         if values.ndim != 1 or not values.size:
             refuse("curvatures", self.curvatures, "a list of at least one number")
-        if _array("angle", self.angle) and values.size != 2:
+        if check_array("angle", self.angle) and values.size != 2:
             refuse("angle", self.angle, "0, or two curvatures")
         object.__setattr__(self, "curvatures", tuple(values.tolist()))
 
@@ -116,8 +107,8 @@ class Shelf:
     width: float = 1.0
 
     def __post_init__(self) -> None:
-        _array("curvature", self.curvature, 0, strict=True)
-        _array("width", self.width, 0, strict=True)
+        check_array("curvature", self.curvature, 0, strict=True)
+        check_array("width", self.width, 0, strict=True)
 
     @property
     def minimum(self) -> Array:
@@ -157,7 +148,7 @@ class DoubleWell:
     softness: ClassVar[float] = 0.03
 
     def __post_init__(self) -> None:
-        if _array("heights", self.heights).shape != (2,):
+        if check_array("heights", self.heights).shape != (2,):
             refuse("heights", self.heights, "two numbers")
         (a, b), gap = self.heights, 0.5 * (self.centres[1] - self.centres[0]) ** 2
         depths = a + self.curvatures[0] * gap - b, b + self.curvatures[1] * gap - a
@@ -239,9 +230,9 @@ def descend(
     array([-1, -1,  7])
     """
     check_argument("steps", steps, Steps)
-    x = _points(_array("start", start), len(surface.minimum))
-    beta, sigma = _array("momentum", momentum, 0), _array("noise", noise, 0)
-    eta = first = _array("rate", rate(0) if callable(rate) else rate, 0)
+    x = _points(check_array("start", start), len(surface.minimum))
+    beta, sigma = check_array("momentum", momentum, 0), check_array("noise", noise, 0)
+    eta = first = check_array("rate", rate(0) if callable(rate) else rate, 0)
     try:
         shape = np.broadcast_shapes(x.shape[:-1], first.shape, beta.shape, sigma.shape)
     except ValueError:
@@ -259,7 +250,7 @@ def descend(
                 gradient = gradient + sigma[..., None] * rng.standard_normal(x.shape)
             velocity = beta[..., None] * velocity + gradient
             if callable(rate):
-                eta = _array("rate", rate(t), 0)
+                eta = check_array("rate", rate(t), 0)
             point = path[t] - eta[..., None] * velocity
             loss = surface(point)
             diverged_at[(diverged_at < 0) & ~(np.abs(loss) <= BOUND)] = t + 1
@@ -267,50 +258,3 @@ def descend(
             path[t + 1] = np.where(alive[..., None], point, path[t])
             losses[t + 1] = np.where(alive, loss, losses[t])
     return Descent(path, losses, diverged_at)
-
-
-def contraction(distances: ArrayLike) -> Array:
-    """By what factor a distance shrinks per step: the geometric mean over the later half.
-
-    The first half of the steps is left out: what dies out soon is not the speed. Given losses
-    instead of distances on a parabola, the result is the square.
-
-    Args:
-        distances: shape (steps + 1, …), positive; the result has shape (…).
-
-    >>> contraction([8.0, 4.0, 2.0, 1.0]).item()
-    0.5
-    """
-    values = _array("distances", distances, 0, strict=True)
-    if not values.ndim or len(values) < 2:
-        refuse("distances", distances, "at least two steps")
-    last = len(values) - 1
-    half = last // 2
-    return np.asarray((values[-1] / values[half]) ** (1 / (last - half)))
-
-
-def best_rate(curvatures: ArrayLike) -> float:
-    """The constant rate at which plain gradient descent on a quadratic is fastest: 2/(L + μ).
-
-    L and μ are the largest and smallest curvature. Each step then shrinks the distance by
-    (κ − 1)/(κ + 1), with κ = L/μ (Goh, Why momentum really works, Distill 2017).
-
-    >>> best_rate([1.0, 3.0])
-    0.5
-    """
-    values = _array("curvatures", curvatures, 0, strict=True)
-    return float(2 / (values.max() + values.min()))
-
-
-def best_momentum(curvatures: ArrayLike) -> tuple[float, float]:
-    """Polyak's rate and momentum for a quadratic: (2/(√L + √μ))² and ((√κ − 1)/(√κ + 1))².
-
-    In the long run each step then shrinks the distance by the root of that momentum,
-    (√κ − 1)/(√κ + 1) (Polyak 1964; Goh, Why momentum really works, Distill 2017).
-
-    >>> best_momentum([1.0, 9.0])
-    (0.25, 0.25)
-    """
-    values = np.sqrt(_array("curvatures", curvatures, 0, strict=True))
-    high, low = values.max(), values.min()
-    return float(4 / (high + low) ** 2), float(((high - low) / (high + low)) ** 2)

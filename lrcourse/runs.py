@@ -81,21 +81,6 @@ class Run:
         end = "" if self.diverged_at is None else f", diverged at {self.diverged_at}"
         return f"<Run of {len(self)} updates{end}>"
 
-    def to_frame(self) -> pd.DataFrame:
-        """One row an update: step, loss, rate (rate_1, … for further groups), norms, evaluations.
-
-        An evaluation made after n updates stands in the row of update n; the one after the last
-        update has no such row and gets one of its own.
-        """
-        frame = pd.DataFrame({"step": np.arange(len(self)), "loss": self.loss})
-        for group in range(self.rate.shape[1]):
-            frame["rate" if group == 0 else f"rate_{group}"] = self.rate[:, group]
-        frame["gradient_norm"], frame["update_norm"] = self.gradient_norm, self.update_norm
-        if len(self.evaluated_at):
-            measured = pd.DataFrame({"step": self.evaluated_at, **self.evaluations})
-            frame = frame.merge(measured, on="step", how="outer")
-        return frame
-
     def save(self, path: str | Path) -> None:
         """Write the run to `path` (NumPy's npz, no pickle), whole or not at all."""
         about = {

@@ -30,6 +30,7 @@ from lrcourse.arguments import Count, Positive, Share, check_argument, refuse
 from lrcourse.data import minibatch
 from lrcourse.files import Cache, fingerprint
 from lrcourse.runs import log_sweep, lost
+from lrcourse.schedules import Constant
 from lrcourse.training import factor, one_number, progress_bar
 
 __all__ = ["as_planned", "final", "sweep"]
@@ -117,15 +118,14 @@ def sweep(
             of the cache is damaged.
     """
     axes = _axes(optimizer, settings)
-    named = {"constant": _constant} if schedules is None else dict(schedules)
+    named = {"constant": Constant()} if schedules is None else dict(schedules)
     seeds = _distinct("seeds", seeds)
     if not named:
         refuse("schedules", schedules, "at least one schedule")
-    if isinstance(peaks, Mapping) and peaks.keys() != named.keys():
-        refuse("peaks", [*peaks], f"the names of schedules: {', '.join(named)}")
     if not isinstance(peaks, Mapping):
-        shared = list(peaks)
-        peaks = dict.fromkeys(named, shared)
+        peaks = dict.fromkeys(named, list(peaks))
+    if peaks.keys() != named.keys():
+        refuse("peaks", [*peaks], f"the names of schedules: {', '.join(named)}")
     grid = {name: _distinct("peaks", peaks[name], Positive) for name in named}
     every = max(1, steps // 20) if every is None else every
     if chunk is None:
@@ -195,10 +195,6 @@ def _distinct(name: str, values: Iterable[Any], kind: Any = None) -> list[Any]:
     return found
 
 
-def _constant(t: int) -> float:
-    return 1.0
-
-
 def _finished(
     job: "_Job", parts: list[list["_One"]], cache: Cache | None
 ) -> Iterator[tuple[int, pd.DataFrame]]:
@@ -222,12 +218,7 @@ def _finished(
 def _named(table: pd.DataFrame, runs: list["_One"]) -> pd.DataFrame:
     """The table of a chunk with what each run is in front, in place of its number."""
     mine = [runs[i] for i in table["run"]]
-    what = {
-        "schedule": [run.schedule for run in mine],
-        "peak": [run.peak for run in mine],
-        "seed": [run.seed for run in mine],
-        **{name: [run.settings[name] for run in mine] for name in runs[0].settings},
-    }
+    what = [{"schedule": r.schedule, "peak": r.peak, "seed": r.seed, **r.settings} for r in mine]
     return pd.concat([pd.DataFrame(what), table.drop(columns="run")], axis=1)
 
 

@@ -28,7 +28,6 @@ from lrcourse.arguments import Count, Factor, Positive, check_argument, refuse
 from lrcourse.checkpoints import differences, plain, read_checkpoint, write_checkpoint
 from lrcourse.data import minibatch
 from lrcourse.runs import Recorder, Run
-from lrcourse.schedules import Schedule
 
 __all__ = ["Clock", "processes", "progress_bar", "train"]
 
@@ -125,7 +124,7 @@ def train(
     record = Recorder(steps, optimizer, norms)
     made = {}
     if checkpoint is not None or resume is not None:
-        made = {"schedule": clock.made(steps), "optimizer": _made(optimizer, bare)}
+        made = {"schedule": clock.made(), "optimizer": _made(optimizer, bare)}
 
     def precision() -> AbstractContextManager[Any]:
         return torch.autocast(device.type, torch.bfloat16) if bf16 else nullcontext()
@@ -232,15 +231,16 @@ class Clock:
         self.optimizer, self.metric = optimizer, metric
         self.is_function = not (schedule is None or isinstance(schedule, LRScheduler))
         self.peaks = [group["lr"] for group in optimizer.param_groups]
+        self.factors = [1.0] * steps
         self.scheduler: LRScheduler | None = None
         if isinstance(schedule, LRScheduler):
             self.scheduler = schedule
         elif schedule is not None:
-            plan = schedule  # no other from here on
-            self.factors = _factors(plan, steps)
+            self.factors = [factor(schedule, t) for t in range(steps)]
             for group in optimizer.param_groups:  # the peaks are what stands there now; without
                 group["initial_lr"] = group["lr"]  # this, LambdaLR takes those of an earlier run
-            self.scheduler = LambdaLR(optimizer, lambda t: factor(plan, t))
+            # It is stepped once more after the last update: there is no factor left to ask for.
+            self.scheduler = LambdaLR(optimizer, lambda t: self.factors[min(t, steps - 1)])
 
     def tick(self) -> None:
         """An update has been made: on to the rate of the next one."""
@@ -269,13 +269,13 @@ class Clock:
         """Names of the torch classes that are stepped: see `Run`."""
         return () if self.is_function else _classes(self.scheduler)
 
-    def made(self, steps: int) -> dict[str, Any]:
+    def made(self) -> dict[str, Any]:
         """How the schedule was made, in plain values, and what its functions give in a run."""
-        if self.scheduler is None or self.is_function:
-            kind = "a function of t" if self.is_function else "none"
-            factors = self.factors if self.is_function else torch.ones(steps, dtype=torch.float64)
-            return plain({"kind": kind, "peak": self.peaks, "factor": factors}, "schedule")
-        return {"kind": type(self.scheduler).__name__, **_settings(self.scheduler, steps)}
+        if self.scheduler is not None and not self.is_function:
+            settings = _settings(self.scheduler, len(self.factors))
+            return {"kind": type(self.scheduler).__name__, **settings}
+        kind, factors = "a function of t" if self.is_function else "none", np.array(self.factors)
+        return plain({"kind": kind, "peak": self.peaks, "factor": factors}, "schedule")
 
     def state_dict(self) -> dict[str, Any]:
         """Where the schedule is. A function of t has no state but t, which is safe to store."""
@@ -310,12 +310,6 @@ def factor(schedule: Callable[[int], float], t: int) -> float:
     value = value.item() if isinstance(value, Tensor | np.ndarray | np.generic) else value
     check_argument(f"schedule({t})", value, Factor)
     return float(value)
-
-
-def _factors(schedule: Callable[[int], float], steps: int) -> Tensor:
-    if isinstance(schedule, Schedule):  # all at once, and checked when it was made
-        return torch.from_numpy(schedule(np.arange(steps)))
-    return torch.tensor([factor(schedule, t) for t in range(steps)], dtype=torch.float64)
 
 
 def _settings(scheduler: Any, steps: int) -> dict[str, Any]:
@@ -372,11 +366,7 @@ def _made(optimizer: Optimizer, model: nn.Module) -> dict[str, Any]:
 
 
 def _refuse_changes(
-    path: str | Path,
-    state: Mapping[str, Any],
-    made: Mapping[str, Any],
-    steps: int,
-    replan: bool,
+    path: str | Path, state: Mapping[str, Any], made: Mapping[str, Any], steps: int, replan: bool
 ) -> None:
     """Refuse to go on with anything that was made otherwise than for the checkpoint.
 
@@ -384,16 +374,14 @@ def _refuse_changes(
     schedule and the rates may be others.
     """
     if state["t"] > steps:
-        t = state["t"]
-        raise ValueError(f"steps must be at least the {t} updates {path} has made, got {steps}")
+        refuse("steps", steps, f"at least the {state['t']} updates that {path} has made")
     for name in ("optimizer",) if replan else ("schedule", "optimizer"):
         found = [*differences(state["made"][name], made[name])]
         if replan:
             found = [one for one in found if "['lr']" not in one and "['initial_lr']" not in one]
         if found:
-            raise ValueError(
-                f"{name} must be the one that {path} was made with: {'; '.join(found[:3])}"
-            )
+            told = "; ".join(found[:3])
+            raise ValueError(f"{name} must be the one that {path} was made with: {told}")
 
 
 def _restore(

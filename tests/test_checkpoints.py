@@ -6,12 +6,12 @@ import sys
 from collections import Counter, OrderedDict
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from schedulefree import AdamWScheduleFree
+from torch import nn
 from torch.optim import SGD, Adam, AdamW, NAdam, RAdam, RMSprop
 from torch.optim import lr_scheduler as lrs
 from torch.optim.swa_utils import SWALR
@@ -37,7 +37,7 @@ def go(net, optimizer, schedule=None, steps=STEPS, batches=data.batches(32), **o
     return train(net, batches, optimizer, schedule, steps=steps, **options)
 
 
-def interrupt(net, optimizer, schedule, file):
+def interrupt(net, optimizer, schedule, file, **options):
     """A run of STEPS updates that is killed after STOP."""
 
     def batches(t):
@@ -46,7 +46,7 @@ def interrupt(net, optimizer, schedule, file):
         return data.batches(32)(t)
 
     with pytest.raises(KeyboardInterrupt):
-        go(net, optimizer, schedule, batches=batches, checkpoint=file)
+        go(net, optimizer, schedule, batches=batches, checkpoint=file, **options)
 
 
 def sequence(o, milestone, T_max=20):
@@ -117,7 +117,10 @@ def build(optimizer="SGD", changed=False, schedule="none"):
 
 
 def equal(net, run, other, other_run):
-    pd.testing.assert_frame_equal(run.to_frame(), other_run.to_frame(), check_exact=True)
+    for name in ("loss", "rate", "gradient_norm", "update_norm", "evaluated_at"):
+        np.testing.assert_array_equal(getattr(run, name), getattr(other_run, name))
+    for name, values in run.evaluations.items():
+        np.testing.assert_array_equal(values, other_run.evaluations[name])
     return all(torch.equal(a, b) for a, b in zip(net.parameters(), other.parameters(), strict=True))
 
 
@@ -273,3 +276,41 @@ def test_a_full_disk_is_one_sentence_and_leaves_the_last_checkpoint(tmp_path):
     assert said[-1].startswith("pretrain: ") and "is the disk full?" in said[-1], said
     assert "Traceback" not in done.stderr
     assert (out / "checkpoint.pt").read_bytes() == before and not [*out.glob("*.part")]
+
+
+def test_random_numbers_go_on_too(tmp_path):
+    def start(seed):
+        torch.manual_seed(seed)
+        net = model()
+        net.insert(2, nn.Dropout(0.3))
+        return net, AdamW(net.parameters(), lr=0.05), Cosine(STEPS)
+
+    whole, *how = start(7)
+    uninterrupted = go(whole, *how, clip=1.0)
+    file = tmp_path / "a.pt"
+    interrupt(*start(7), file, clip=1.0)
+    net, *how = start(99)
+    assert equal(whole, uninterrupted, net, go(net, *how, resume=file, clip=1.0))
+
+
+def test_a_run_can_be_made_longer_and_files_that_do_not_fit_are_refused(tmp_path):
+    def again(steps, plan=Cosine(STEPS), name="a.pt", **options):  # noqa: B008
+        net, optimizer, _ = build()
+        return go(net, optimizer, plan, steps, resume=tmp_path / name, **options)
+
+    file = tmp_path / "a.pt"
+    net, optimizer, _ = build()
+    go(net, optimizer, Cosine(STEPS), STOP, checkpoint=file)
+    assert len(again(STEPS)) == STEPS
+    with pytest.raises(ValueError, match="kind was 'a function of t', and is 'none'"):
+        again(STEPS, None)
+    with pytest.raises(ValueError, match="steps is 9, expected at least the 10 updates"):
+        again(STOP - 1)
+    torch.save(torch.load(file, weights_only=True) | {"format": 3}, tmp_path / "newer.pt")
+    with pytest.raises(ValueError, match="has format 3, this course reads 2"):
+        again(STEPS, name="newer.pt")
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(ValueError, match="not a checkpoint, or is damaged"):
+        again(STEPS)
+    with pytest.raises(FileNotFoundError):
+        again(STEPS, name="absent.pt")

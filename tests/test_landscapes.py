@@ -8,14 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lrcourse.chapters.quadratics import best_momentum, best_rate, contraction
 from lrcourse.landscapes import (
     BOUND,
     DoubleWell,
     Quadratic,
     Shelf,
-    best_momentum,
-    best_rate,
-    contraction,
     descend,
 )
 

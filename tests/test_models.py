@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.optim import AdamW
 
-from lrcourse.data import corpus
-from lrcourse.models import GPT, next_token_loss, sample
+from lrcourse.data import corpus, python_text
+from lrcourse.models import GPT, NextCharacter, next_token_loss, sample
 from lrcourse.schedules import Cosine, Warmup
 from lrcourse.sweeps import final, sweep
 from lrcourse.training import train
@@ -244,3 +244,22 @@ def test_a_corpus_without_text_says_so(tmp_path):
     for path in (tmp_path, tmp_path / "absent"):
         with pytest.raises(FileNotFoundError, match="no text at"):
             corpus(path)
+
+
+def test_a_language_model_learns_what_follows():
+    text = python_text(limit=100_000, tests=200)
+    assert len(text.y) + len(text.x_test) < 100_000  # no test window overlaps the training text
+    model = NextCharacter(seed=0)
+    before = text.score(model)["test_loss"].item()
+    assert before == pytest.approx(np.log(text.vocabulary), abs=0.2)  # it knows nothing yet
+    optimizer = AdamW(model.parameters(), lr=3e-3)
+    train(model, text.batches(32), optimizer, steps=200, progress=False)
+    assert text.score(model)["test_loss"].item() < 3.3
+    for options, match in (
+        ({"context": 0}, "context"),
+        ({"tests": 10**6}, "tests is 1000000, expected a whole"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            python_text(limit=100_000, **options)
+    with pytest.raises(ValueError, match="hidden is 0, expected a whole number >= 1"):
+        NextCharacter(hidden=0)

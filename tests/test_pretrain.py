@@ -213,7 +213,7 @@ def test_another_plan_is_an_explicit_choice(copy, whole, capsys):
         assert main([*resume, "changed", f"--{name}", str(value)]) == 2
         assert re.search(f"{name} is {value}, expected .* began$", capsys.readouterr().err)
     assert main([*resume, "changed", "--steps", "39"]) == 2
-    assert "steps must be at least the 40 updates" in capsys.readouterr().err
+    assert "expected at least the 40 updates" in capsys.readouterr().err
     other = ["--schedule", "wsd", "--peak", "0.001", "--warmup", "4", "--steps", "60"]
     assert main([*resume, "changed", *other]) == 0
     line = "goes on at update 40 under another plan: schedule cosine → wsd, peak 0.003 → 0.001, "
