@@ -123,7 +123,7 @@ def sweep(
     if not named:
         refuse("schedules", schedules, "at least one schedule")
     if not isinstance(peaks, Mapping):
-        peaks = dict.fromkeys(named, list(peaks))
+        peaks = dict.fromkeys(named, tuple(peaks))
     if peaks.keys() != named.keys():
         refuse("peaks", [*peaks], f"the names of schedules: {', '.join(named)}")
     grid = {name: _distinct("peaks", peaks[name], Positive) for name in named}
@@ -298,7 +298,6 @@ class _Job:
             models = {seed: self.model(seed) for seed in seeds}
         base = models[seeds[0]].train()
         batches = {seed: self.batches(seed) for seed in seeds}
-        _refuse_model(base, minibatch(batches[seeds[0]], 0)[0])
         factors = {name: self._factors(name) for name in {run.schedule for run in runs}}
         rates = np.array([run.peak * factors[run.schedule] for run in runs])
 
@@ -312,6 +311,8 @@ class _Job:
         rows: list[pd.DataFrame] = []
         for t in progress_bar(range(self.steps), self.progress):
             drawn = {seed: minibatch(batches[seed], t) for seed in seeds}
+            if t == 0:
+                _refuse_model(base, drawn[seeds[0]][0])
             x = torch.stack([drawn[runs[i].seed][0] for i in alive])
             y = torch.stack([drawn[runs[i].seed][1] for i in alive])
             now = stack.losses_and_gradients(x, y)
