@@ -297,6 +297,7 @@ class _Job:
         with _SEEDING:
             models = {seed: self.model(seed) for seed in seeds}
         base = models[seeds[0]].train()
+        _refuse_model(base)
         batches = {seed: self.batches(seed) for seed in seeds}
         factors = {name: self._factors(name) for name in {run.schedule for run in runs}}
         rates = np.array([run.peak * factors[run.schedule] for run in runs])
@@ -312,7 +313,7 @@ class _Job:
         for t in progress_bar(range(self.steps), self.progress):
             drawn = {seed: minibatch(batches[seed], t) for seed in seeds}
             if t == 0:
-                _refuse_model(base, drawn[seeds[0]][0])
+                _refuse_changing_buffers(base, drawn[seeds[0]][0])
             x = torch.stack([drawn[runs[i].seed][0] for i in alive])
             y = torch.stack([drawn[runs[i].seed][1] for i in alive])
             now = stack.losses_and_gradients(x, y)
@@ -369,18 +370,22 @@ class _Job:
         return frame
 
 
-def _refuse_model(model: nn.Module, x: Tensor) -> None:
+def _refuse_model(model: nn.Module) -> None:
     """Refuse what cannot be trained in a stack as it would be alone."""
     for name, part in model.named_modules():
-        if isinstance(part, nn.RNNBase):
-            refuse("model", part, f"no recurrent layer, as {name} is: use training.train")
-        rate = getattr(part, "p", 0) if isinstance(part, _Dropout) else getattr(part, "dropout", 0)
-        if isinstance(rate, int | float) and rate > 0:
-            refuse("model", part, f"no dropout, as {name} has: use training.train")
-        if getattr(part, "track_running_stats", False):
-            refuse("model", part, f"no buffers that change, as {name} has: use training.train")
+        dropout = part.p if isinstance(part, _Dropout) else getattr(part, "dropout", 0)
+        for met, what in (
+            (isinstance(part, nn.RNNBase), "recurrent layer"),
+            (isinstance(dropout, int | float) and dropout > 0, "dropout"),
+            (getattr(part, "track_running_stats", False), "buffers that change"),
+        ):
+            if met:
+                refuse("model", part, f"no {what}, as {name} has: use training.train")
     if not any(p.requires_grad for p in model.parameters()):
         refuse("model", type(model).__name__, "some parameters with requires_grad")
+
+
+def _refuse_changing_buffers(model: nn.Module, x: Tensor) -> None:
     tried = deepcopy(model)
     with torch.no_grad():
         tried(x)

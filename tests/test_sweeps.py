@@ -220,7 +220,7 @@ class Recurrent(nn.Module):
     [
         (lambda seed: nn.Sequential(nn.Linear(64, 10), nn.BatchNorm1d(10)).double(), "buffers"),
         (OwnMean, "no buffer that forward changes, as mean is"),
-        (Recurrent, "no recurrent layer, as inner is"),
+        (Recurrent, "no recurrent layer, as inner has"),
         (lambda seed: nn.Sequential(nn.Linear(64, 10), nn.Dropout(0.1)).double(), "no dropout"),
         (lambda seed: model(seed).requires_grad_(False), "requires_grad"),
     ],
