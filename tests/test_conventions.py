@@ -24,7 +24,7 @@ from lrcourse.chapters.conventions import (
     NOT_WRITTEN,
     PHRASES,
     WARMUP_THEN_COSINE,
-    Difference,
+    Disagreement,
     from_keras,
     from_nanogpt,
     from_transformers,
@@ -362,7 +362,7 @@ def test_every_scheduler_of_torch_is_compared() -> None:
 
 
 @pytest.mark.parametrize("difference", DIFFERENCES, ids=lambda d: f"{d.where}: {d.what}")
-def test_the_case_still_shows_the_difference(difference: Difference) -> None:
+def test_the_case_still_shows_the_difference(difference: Disagreement) -> None:
     assert difference.holds(), difference.shown()
 
 
@@ -373,7 +373,7 @@ def test_differences_are_told_apart_and_in_few_words() -> None:
 
 
 def test_a_difference_that_is_none_is_found_out() -> None:
-    same = Difference("", "", {"n": 3}, 2, lambda n: Step(n), lambda steps, n: np.ones(steps))
+    same = Disagreement("", "", 2, lambda: (lambda: Step(3), np.ones))
     assert same.shown() == (1.0, 1.0) and not same.holds()
 
 
@@ -393,7 +393,7 @@ ALONE = """
 import os, sys
 from lrcourse.chapters import conventions
 
-assert not {"torch", "transformers", "keras"} & set(sys.modules)
+assert not {"transformers", "keras"} & set(sys.modules)
 before = dict(os.environ)
 conventions.from_keras(2, "CosineDecay", 1.0, 3)
 assert dict(os.environ) == before
