@@ -465,7 +465,7 @@ LIKELY = {
         ("linear 0 1 500; cosine 1 0.1 59500; linear 0.1 0 5000", "planned to be"),
         ("linear 0 1 500; cosine 1 0.1 99500 @ 0:59500; linear 0.1 0 5000", "begin and end"),
         ("linear 0 1 500; cosine 1 0.1 99500; linear 0.1 0 5000", "steps long"),
-        ("a cosine", "which is no curve"),
+        ("a cosine", "expected one of linear, cosine"),
         (60000, "in quotes"),
     ],
     "14 branch": [
