@@ -17,10 +17,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.nn.utils import get_total_norm
 from torch.optim import SGD
 from torch.optim.lr_scheduler import (
     CosineAnnealingLR,
@@ -63,9 +61,9 @@ PEAK = 0.4
 class Patient:
     """A small network on the digits with its optimizer, SGD with momentum.
 
-    Its chart has a line for each `optimizer.step()`, whoever calls it: the rate in use, the loss,
-    the norms of the gradient and of the update. `train` trains it as the course does; for loops of
-    another kind there are `backward` and the optimizer itself.
+    Its chart has a line for each `optimizer.step()`, whoever calls it: the loss, and the rate in
+    use. `train` trains it as the course does; for loops of another kind there are `backward` and
+    the optimizer itself.
     """
 
     def __init__(self, seed: int, rate: float = PEAK, momentum: float = 0.9) -> None:
@@ -73,9 +71,9 @@ class Patient:
         self.batches: Callable[[int], tuple[Tensor, Tensor]] = self.data.batches(16, seed)
         self.model = MLP((64, 32, 10), seed=seed)
         self.optimizer = SGD(self.model.parameters(), lr=rate, momentum=momentum)
-        self._lines: list[tuple[float, float, float, float]] = []
+        self.optimizer.register_step_pre_hook(self._note)
         self._losses: list[float] = []
-        self._before: list[Tensor] = []
+        self._lines: list[tuple[float, float]] = []
 
     def train(self, schedule: Any = None, steps: int = STEPS, **settings: Any) -> Run:
         """Train with the course's loop: see `lrcourse.training.train`."""
@@ -84,10 +82,6 @@ class Patient:
 
     def backward(self, t: int, piece: int = 0, pieces: int = 1) -> None:
         """Leave the gradient of minibatch t in the model, or add that of one of its pieces."""
-        if not self._before:
-            self.optimizer.register_step_pre_hook(self._open)
-            self.optimizer.register_step_post_hook(self._close)
-            self._before = [torch.empty_like(p) for p in self.model.parameters()]
         x, y = (part.chunk(pieces)[piece] for part in self.batches(t))
         if piece == 0:
             self.optimizer.zero_grad()
@@ -95,22 +89,15 @@ class Patient:
         loss.backward()
         self._losses.append(loss.item())
 
-    def _open(self, *_: Any) -> None:
-        torch._foreach_copy_(self._before, [p.detach() for p in self.model.parameters()])
-
-    def _close(self, *_: Any) -> None:
-        parameters = [*self.model.parameters()]
-        moved = [p.detach() - b for p, b in zip(parameters, self._before, strict=True)]
-        pull = get_total_norm([p.grad for p in parameters if p.grad is not None]).item()
-        rate = float(self.optimizer.param_groups[0]["lr"])
-        line = (sum(self._losses), rate, pull, get_total_norm(moved).item())
-        self._lines.append(line)
+    def _note(self, *_: Any) -> None:
+        self._lines.append((sum(self._losses), float(self.optimizer.param_groups[0]["lr"])))
         self._losses.clear()
 
     def chart(self) -> Run:
-        """What `backward` and the optimizer did so far, as `train` would have written it down."""
-        loss, rate, pull, moved = np.array(self._lines).T
-        return Run(loss=loss, rate=rate[:, None], gradient_norm=pull, update_norm=moved)
+        """What `backward` and the optimizer did so far, as `train` writes it without norms."""
+        loss, rate = np.array(self._lines).T
+        none = np.full(len(loss), np.nan)
+        return Run(loss=loss, rate=rate[:, None], gradient_norm=none, update_norm=none)
 
 
 def warm_cosine(optimizer: SGD, total: int = STEPS) -> SequentialLR:

@@ -46,19 +46,9 @@ from lrcourse.schedules import (
     wsd,
 )
 
-__all__ = [
-    "DIFFERENCES",
-    "NOT_WRITTEN",
-    "PHRASES",
-    "WARMUP_THEN_COSINE",
-    "Disagreement",
-    "Habits",
-    "from_keras",
-    "from_nanogpt",
-    "from_torch",
-    "from_transformers",
-    "habits",
-]
+__all__ = ["DIFFERENCES", "NOT_WRITTEN", "PHRASES", "WARMUP_THEN_COSINE", "Disagreement", "Habits"]
+__all__ += ["from_keras", "from_nanogpt", "from_torch", "from_transformers", "habits"]
+
 
 # ------------------------------------------------------------- the rates that each library gives
 

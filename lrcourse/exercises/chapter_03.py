@@ -25,17 +25,13 @@ def check_03_clock(answer: Any) -> Hint:
 def check_03_horizon(answer: Any) -> Hint:
     """T_max in updates, where an update takes eight minibatches."""
     epochs = "That counts epochs, or the updates of one epoch."
-    return number(
-        answer,
-        30 * 1200 // 8,
-        rel=1e-9,
-        hint="Count optimizer updates in the whole run.",
-        slips={
-            30 * 1200: "That counts minibatches. An update takes eight of them.",
-            30: epochs,
-            1200 // 8: epochs,
-        },
-    )
+    hint = "Count optimizer updates in the whole run."
+    slips = {
+        30 * 1200: "That counts minibatches. An update takes eight of them.",
+        30: epochs,
+        1200 // 8: epochs,
+    }
+    return number(answer, 30 * 1200 // 8, rel=1e-9, hint=hint, slips=slips)
 
 
 def check_03_factor(answer: Any) -> Hint:

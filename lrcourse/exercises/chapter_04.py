@@ -14,13 +14,9 @@ from lrcourse.schedules import recorded
 def check_04_ticks(answer: Any) -> Hint:
     """How many updates of a run use the last rate of a StepLR."""
     rates = recorded(lambda o: StepLR(o, step_size=40, gamma=0.5), 150, lr=0.8)
-    return number(
-        answer,
-        int(np.isclose(rates, 0.1).sum()),
-        rel=0,
-        hint="At which update does the rate become 0.1?",
-        slips={40: "The stretch would last 40 updates. Does the run?"},
-    )
+    hint = "At which update does the rate become 0.1?"
+    slips = {40: "The stretch would last 40 updates. Does the run?"}
+    return number(answer, int(np.isclose(rates, 0.1).sum()), rel=0, hint=hint, slips=slips)
 
 
 def check_04_milestones(answer: Any) -> Hint:

@@ -23,15 +23,12 @@ def check_05_gamma(answer: Any) -> Hint:
 def check_05_reach(answer: Any) -> Hint:
     """How far an exponential decay gets on a ramp of slope 3."""
     total = recorded(lambda o: ExponentialLR(o, 0.98), 1000, lr=0.1).sum()
-    return number(
-        answer,
-        3 * total,
-        hint="What do all the rates add up to?",
-        slips={
-            20: "It never arrives: what do all its rates add up to?",
-            total: "That is the sum of the rates. A step is rate × slope.",
-        },
-    )
+    hint = "What do all the rates add up to?"
+    slips = {
+        20: "It never arrives: what do all its rates add up to?",
+        total: "That is the sum of the rates. A step is rate × slope.",
+    }
+    return number(answer, 3 * total, hint=hint, slips=slips)
 
 
 def check_05_factor(answer: Any) -> Hint:

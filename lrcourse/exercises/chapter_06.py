@@ -16,15 +16,12 @@ from lrcourse.schedules import Cosine, Linear, recorded
 def check_06_left(answer: Any) -> Hint:
     """The rate of the last update of a cosine that was stopped at four fifths."""
     right = recorded(lambda o: CosineAnnealingLR(o, T_max=12_500), 10_000, lr=4e-4)[-1]
-    return number(
-        answer,
-        right,
-        hint="How far round the half circle is update 10 000 of 12 500?",
-        slips={
-            right / 4e-4: "That is the share of the peak. The rate is asked for.",
-            4e-4 * 0.2: "That is what a straight line would have left.",
-        },
-    )
+    hint = "How far round the half circle is update 10 000 of 12 500?"
+    slips = {
+        right / 4e-4: "That is the share of the peak. The rate is asked for.",
+        4e-4 * 0.2: "That is what a straight line would have left.",
+    }
+    return number(answer, right, hint=hint, slips=slips)
 
 
 def check_06_bottom(answer: Any) -> Hint:

@@ -33,18 +33,15 @@ def check_07_height(answer: Any) -> Hint:
     def build(optimizer: Any) -> Any:
         return CyclicLR(optimizer, 0.001, 0.017, step_size_up=40, mode="triangular2")
 
-    return number(
-        answer,
-        recorded(build, 201, lr=0.1)[200],
-        hint="Which cycle is update 200 in, and where in it?",
-        slips={
-            0.017 / 4: "What is halved is the height over the base, not the rate.",
-            0.016 / 4: "That is the height. It stands on the base.",
-            0.009: "Which cycle is it in? A cycle has a climb and a descent.",
-            0.017: "That would be a top of the first cycle.",
-            0.003: "Which cycle is it in? The first has the whole height.",
-        },
-    )
+    hint = "Which cycle is update 200 in, and where in it?"
+    slips = {
+        0.017 / 4: "What is halved is the height over the base, not the rate.",
+        0.016 / 4: "That is the height. It stands on the base.",
+        0.009: "Which cycle is it in? A cycle has a climb and a descent.",
+        0.017: "That would be a top of the first cycle.",
+        0.003: "Which cycle is it in? The first has the whole height.",
+    }
+    return number(answer, recorded(build, 201, lr=0.1)[200], hint=hint, slips=slips)
 
 
 def check_07_scale(answer: Any) -> Hint:

@@ -40,16 +40,12 @@ def check_08_first_cut(answer: Any) -> Hint:
 
 def check_08_clock(answer: Any) -> Hint:
     """How many updates are made, at the least, before the default patience cuts."""
-    return number(
-        answer,
-        500 * _first_cut(np.ones(50)),
-        rel=1e-9,
-        hint="How many evaluations, the first one included?",
-        slips={
-            5000: "The tenth bad value is still borne, and the first value of all is never bad.",
-            5500: "Close. Is the first value that it hears a bad one?",
-        },
-    )
+    hint = "How many evaluations, the first one included?"
+    slips = {
+        5000: "The tenth bad value is still borne, and the first value of all is never bad.",
+        5500: "Close. Is the first value that it hears a bad one?",
+    }
+    return number(answer, 500 * _first_cut(np.ones(50)), rel=1e-9, hint=hint, slips=slips)
 
 
 def check_08_likelihood(answer: Any) -> Hint:
@@ -75,18 +71,14 @@ def check_08_race(answer: Any) -> Hint:
     """The patience of a stop that comes an interval after the second cut."""
     rates = _rates(np.ones(60), patience=4, cooldown=2, factor=0.5)
     second = int(np.argmax(rates < 0.5))  # bad values heard when it is made: the first is good
-    return number(
-        answer,
-        second + 1,
-        rel=1e-9,
-        hint="Count the bad values, one by one.",
-        slips={
-            second: "The second cut and the stop come with the same value: nothing is trained "
-            "after it.",
-            second - 1: "The run is stopped just before the second cut.",
-            2 * 4 + 2: "Do values in the cooldown count towards the next cut?",
-        },
-    )
+    hint = "Count the bad values, one by one."
+    slips = {
+        second: "The second cut and the stop come with the same value: nothing is trained "
+        "after it.",
+        second - 1: "The run is stopped just before the second cut.",
+        2 * 4 + 2: "Do values in the cooldown count towards the next cut?",
+    }
+    return number(answer, second + 1, rel=1e-9, hint=hint, slips=slips)
 
 
 def check_08_repair(answer: Any) -> Hint:

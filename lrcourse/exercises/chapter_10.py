@@ -20,16 +20,13 @@ def check_10_first(answer: Any) -> Hint:
     w = torch.zeros(1, dtype=torch.float64, requires_grad=True)
     w.grad = torch.full_like(w, 5.0)
     RMSprop([w], lr=0.001, alpha=0.9).step()
-    return number(
-        answer,
-        abs(w.item()),
-        hint="How large is v after one update? Then take its root.",
-        slips={
-            0.001: "That is Adam's first update. RMSprop corrects nothing at the start.",
-            0.005: "That is SGD's first update. RMSprop divides by the gradient's size.",
-            0.01: "That is the step for alpha = 0.99. How large is v after one update here?",
-        },
-    )
+    hint = "How large is v after one update? Then take its root."
+    slips = {
+        0.001: "That is Adam's first update. RMSprop corrects nothing at the start.",
+        0.005: "That is SGD's first update. RMSprop divides by the gradient's size.",
+        0.01: "That is the step for alpha = 0.99. How large is v after one update here?",
+    }
+    return number(answer, abs(w.item()), hint=hint, slips=slips)
 
 
 def check_10_window(answer: Any) -> Hint:

@@ -11,18 +11,13 @@ from lrcourse.schedules import Constant, Linear, Warmup, values
 
 def check_11_rate(answer: Any) -> Hint:
     """The rate a quarter of the way up a warmup that does not start at 0."""
-    return number(
-        answer,
-        1e-3 * Warmup(2000, 0.02)(500),
-        rel=1e-3,
-        hint="Which share of the rise is done at t = 500?",
-        slips={
-            1e-3 * Warmup(2000)(500): "That line starts at 0. This one starts at 2e-5, and has "
-            "less left to rise.",
-            2e-5 + 2.5e-4: "It rises by what lies between start and target, not by the whole "
-            "target.",
-        },
-    )
+    hint = "Which share of the rise is done at t = 500?"
+    slips = {
+        1e-3 * Warmup(2000)(500): "That line starts at 0. This one starts at 2e-5, and has "
+        "less left to rise.",
+        2e-5 + 2.5e-4: "It rises by what lies between start and target, not by the whole target.",
+    }
+    return number(answer, 1e-3 * Warmup(2000, 0.02)(500), rel=1e-3, hint=hint, slips=slips)
 
 
 def check_11_length(answer: Any) -> Hint:

@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from torch.nn.utils import clip_grad_norm_, get_total_norm
+from torch.nn.utils import get_total_norm
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
-from lrcourse.exercises.engine import Hint, number, rates_used, weights
+from lrcourse.exercises.engine import Hint, number, rates_used, update, weights
 from lrcourse.models import GPT, next_token_loss
 from lrcourse.schedules import Linear
 from lrcourse.sweeps import best
@@ -19,44 +19,34 @@ def check_13_parameters(answer: Any) -> Hint:
     """How many parameters a GPT has."""
     model = GPT(vocabulary=256, context=128, layers=6, heads=6, width=192, seed=0)
     right = len(weights(model))
-    return number(
-        answer,
-        right,
-        rel=1e-9,
-        hint="Go through it part by part, as above.",
-        slips={
-            right + 256 * 192: "The last layer has no weights of its own: it is the token table "
-            "again.",
-            right - 128 * 192: "Each place in the context has a learned vector, too.",
-            right - 256 * 192: "Each token has a learned vector.",
-            right - 2 * 192: "One LayerNorm stands after the last block.",
-            right - 13 * 2 * 192: "Each LayerNorm has two numbers for each entry.",
-            right - 12 * 2 * 192: "Each block has two LayerNorms, with two numbers for each entry.",
-            right + 6 * 192: "Each LayerNorm has two numbers for each entry, and there are 13.",
-            right - 6 * 192**2: "In attention a last layer mixes what the heads bring.",
-            right - 6 * 4 * 192**2: "The feed-forward part has two matrices, up and down again.",
-            right - 6 * 6 * 192**2: "The first feed-forward layer makes four times the width.",
-        },
-    )
+    hint = "Go through it part by part, as above."
+    slips = {
+        right + 256 * 192: "The last layer has no weights of its own: it is the token table again.",
+        right - 128 * 192: "Each place in the context has a learned vector, too.",
+        right - 256 * 192: "Each token has a learned vector.",
+        right - 2 * 192: "One LayerNorm stands after the last block.",
+        right - 13 * 2 * 192: "Each LayerNorm has two numbers for each entry.",
+        right - 12 * 2 * 192: "Each block has two LayerNorms, with two numbers for each entry.",
+        right + 6 * 192: "Each LayerNorm has two numbers for each entry, and there are 13.",
+        right - 6 * 192**2: "In attention a last layer mixes what the heads bring.",
+        right - 6 * 4 * 192**2: "The feed-forward part has two matrices, up and down again.",
+        right - 6 * 6 * 192**2: "The first feed-forward layer makes four times the width.",
+    }
+    return number(answer, right, rel=1e-9, hint=hint, slips=slips)
 
 
 def check_13_hours(answer: Any) -> Hint:
     """How long a model of 1e9 parameters trains on twenty tokens for each."""
     n = 1e9
     seconds = 6 * n * 20 * n / 1.5e14
-    return number(
-        answer,
-        seconds / 3600,
-        rel=0.02,
-        hint="6 operations per parameter and token; 20 tokens per parameter; 3600 s in an hour.",
-        slips={
-            seconds: "That is in seconds, and there are 3600 s in an hour.",
-            seconds / 60: "That is in minutes.",
-            seconds / 86400: "That is in days.",
-            seconds / 3600 / n: "The parameters, or the tokens, come in billions: 20 are for "
-            "*each*.",
-        },
-    )
+    hint = "6 operations per parameter and token; 20 tokens per parameter; 3600 s in an hour."
+    slips = {
+        seconds: "That is in seconds, and there are 3600 s in an hour.",
+        seconds / 60: "That is in minutes.",
+        seconds / 86400: "That is in days.",
+        seconds / 3600 / n: "The parameters, or the tokens, come in billions: 20 are for *each*.",
+    }
+    return number(answer, seconds / 3600, rel=0.02, hint=hint, slips=slips)
 
 
 def _grid(losses: list[list[float]], peaks: tuple[float, ...]) -> pd.DataFrame:
@@ -149,10 +139,7 @@ def check_13_repair(answer: Any) -> Hint:
 
     model, optimizer, scheduler = start()
     for window in windows:
-        optimizer.zero_grad()
-        next_token_loss(model(window[:, :-1]), window[:, 1:]).backward()
-        clip_grad_norm_(model.parameters(), 0.1)
-        optimizer.step()
+        update(model, optimizer, (window[:, :-1], window[:, 1:]), next_token_loss, clip=0.1)
         scheduler.step()
 
     mine, optimizer, scheduler = start()

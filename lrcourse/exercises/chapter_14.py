@@ -19,16 +19,12 @@ def check_14_ledger(answer: Any) -> Hint:
     """How many updates four finished models take with one trunk."""
     horizons = np.array([1000, 2000, 4000, 8000])
     trunk, cooldowns = 0.9 * horizons.max(), 0.1 * horizons.sum()
-    return number(
-        answer,
-        trunk + cooldowns,
-        rel=1e-6,
-        hint="One trunk, and four cooldowns.",
-        slips={
-            horizons.sum(): "That is one run for each. How much do they share?",
-            horizons.max() + cooldowns: "The trunk may end where its last cooldown branches off.",
-        },
-    )
+    hint = "One trunk, and four cooldowns."
+    slips = {
+        horizons.sum(): "That is one run for each. How much do they share?",
+        horizons.max() + cooldowns: "The trunk may end where its last cooldown branches off.",
+    }
+    return number(answer, trunk + cooldowns, rel=1e-6, hint=hint, slips=slips)
 
 
 def check_14_plan(answer: Any) -> Hint:

@@ -14,19 +14,15 @@ def check_15_peak(answer: Any) -> Hint:
     """The line's best peak, from WSD's and the ratio that the bound predicts."""
     line, other = bound(Linear(1, 0, 1000), 1000), bound(wsd(1000, 0, 200), 1000)
     ratio = line.best_peak / other.best_peak
-    return number(
-        answer,
-        0.008 * ratio,
-        rel=0.02,
-        hint="0.008 times the ratio of two best peaks.",
-        slips={
-            0.008: "That is WSD's. Which of the two spends more of the run at high rates?",
-            0.008 / ratio: "That is the ratio upside down. Which of the two has the lower rates?",
-            line.best_peak: "That is in the bound's units. Only ratios carry over.",
-            0.008 * line.lowest / other.lowest: "That is the ratio of the bounds, not of their "
-            "best peaks.",
-        },
-    )
+    hint = "0.008 times the ratio of two best peaks."
+    slips = {
+        0.008: "That is WSD's. Which of the two spends more of the run at high rates?",
+        0.008 / ratio: "That is the ratio upside down. Which of the two has the lower rates?",
+        line.best_peak: "That is in the bound's units. Only ratios carry over.",
+        0.008 * line.lowest / other.lowest: "That is the ratio of the bounds, not of their "
+        "best peaks.",
+    }
+    return number(answer, 0.008 * ratio, rel=0.02, hint=hint, slips=slips)
 
 
 @cache
@@ -66,15 +62,15 @@ def check_15_annealing(answer: Any) -> Hint:
             return f"{len(rates)} updates give an answer of shape {mine.shape}."
         if i < 2 and np.allclose(mine, memory * right):
             return "Each push is too small by one factor. When does it begin to fade?"
-        if i < 2 and not np.allclose(mine, right):
-            at = int(np.flatnonzero(~np.isclose(mine, right))[0])
-            seen, due = mine[at], right[at]
-            return f"Without a warmup it is off from update {at} on: {seen:.4g}, not {due:.4g}."
+        off = np.flatnonzero(~np.isclose(mine, right))
+        if i < 2 and len(off):
+            seen, due = mine[off[0]], right[off[0]]
+            return f"Without a warmup it is off from update {off[0]} on: {seen:.4g}, not {due:.4g}."
         if np.any(mine < -1e-12):
             return "In a run with a warmup it falls below 0: the rise counts as something."
-        if i == 3 and not np.allclose(mine, right):
+        if i == 3 and len(off):
             return "It is off where the rate rises after its peak: a later rise counts against it."
-        if not np.allclose(mine, right):
+        if len(off):
             return "It is right without a warmup, and off with one."
     return None
 

@@ -21,33 +21,29 @@ def check_16_clock(answer: Any) -> Hint:
     if np.shape(answer) != (2,):
         return "Two numbers are asked for: updates in all, and updates of warmup."
     total, warmup = (float(value) for value in answer)
-    if (total, warmup) == (125, 2000):
-        return "The right numbers, in the other order: all updates first."
-    if (total, warmup) == (2000, 500):
-        return "500 updates of the new run read four times the samples of the old warmup."
+    if (total, warmup) == (2000, 125):
+        return None
     if total == 8000:
         return "8000 updates of batch 128 read four times the samples."
-    if (total, warmup) == (2000, 2000):
-        return "The warmup is a part of the run, not more of it."
-    if (total, warmup) != (2000, 125):
-        return "How many samples does the old run read, and how many its warmup?"
-    return None
+    slips: dict[tuple[float, float], str] = {
+        (125, 2000): "The right numbers, in the other order: all updates first.",
+        (2000, 500): "500 updates of the new run read four times the samples of the old warmup.",
+        (2000, 2000): "The warmup is a part of the run, not more of it.",
+    }
+    hint = "How many samples does the old run read, and how many its warmup?"
+    return slips.get((total, warmup), hint)
 
 
 def check_16_both(answer: Any) -> Hint:
     """Adam's rate for a larger batch at the same samples, by both exponents."""
-    return number(
-        answer,
-        0.002 * 4**0.5 * 0.25**-0.3,
-        rel=0.02,
-        hint="Batch × 4 at fixed samples: what happens to the updates?",
-        slips={
-            0.002 * 4**0.5: "That holds the updates fixed. How many are there now?",
-            0.002 * 4**0.5 * 4**-0.3: "Four times the batch: are there more updates, or fewer?",
-            0.002 * 4: "That is the linear rule. The calculator has two other exponents.",
-            0.002 * 0.25**-0.3: "That is what the updates do. The batch has changed, too.",
-        },
-    )
+    hint = "Batch × 4 at fixed samples: what happens to the updates?"
+    slips = {
+        0.002 * 4**0.5: "That holds the updates fixed. How many are there now?",
+        0.002 * 4**0.5 * 4**-0.3: "Four times the batch: are there more updates, or fewer?",
+        0.002 * 4: "That is the linear rule. The calculator has two other exponents.",
+        0.002 * 0.25**-0.3: "That is what the updates do. The batch has changed, too.",
+    }
+    return number(answer, 0.002 * 4**0.5 * 0.25**-0.3, rel=0.02, hint=hint, slips=slips)
 
 
 _STAGES: list[tuple[list[tuple[float, int]], int, float]] = [

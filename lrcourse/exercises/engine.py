@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from torch.nn.utils import parameters_to_vector
+from torch.nn.utils import clip_grad_norm_, parameters_to_vector
 from torch.optim import SGD, Optimizer
 
 from lrcourse.schedules import recorded
@@ -189,11 +189,18 @@ def rates_used(optimizer: Optimizer) -> list[float]:
     return rates
 
 
-def update(model: nn.Module, optimizer: Optimizer, batch: tuple[Tensor, Tensor]) -> None:
-    """One plain update with the minibatch (x, y), by the cross-entropy."""
+def update(
+    model: nn.Module,
+    optimizer: Optimizer,
+    batch: tuple[Tensor, Tensor],
+    loss: Callable[[Tensor, Tensor], Tensor] = cross_entropy,
+    clip: float = math.inf,
+) -> None:
+    """One plain update with the minibatch (x, y), the gradient no longer than `clip`."""
     x, y = batch
     optimizer.zero_grad()
-    cross_entropy(model(x), y).backward()
+    loss(model(x), y).backward()
+    clip_grad_norm_(model.parameters(), clip)
     optimizer.step()
 
 
