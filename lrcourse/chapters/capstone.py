@@ -48,8 +48,6 @@ BASELINES: dict[str, Callable[[int], Callable[[int], float]]] = {
 
 Plan = Callable[[int], float]
 
-_CLAIMS = ROOT / "docs" / "claims.md"
-
 
 def _task() -> dict[str, Any]:
     return character_task(python_text()) | {"optimizer": AdamW}
@@ -121,7 +119,9 @@ def factors(schedule: Plan, peak: float, updates: int = UPDATES) -> FloatArray:
         if not math.isfinite(factor):
             raise ValueError(f"the schedule is {factor} at t = {t}: a rate must be finite")
         if factor < 0:
-            raise ValueError(f"the schedule is {factor:.4g} at t = {t}: a rate below 0 climbs")
+            raise ValueError(
+                f"the schedule is {float(factor):.4g} at t = {t}: a rate below 0 climbs"
+            )
     if not any(found):
         raise ValueError("the schedule is 0 at every update: nothing would move")
     return np.array(found, dtype=float)
@@ -361,7 +361,7 @@ def cited(*claims: tuple[str, str]) -> None:
     """
     known: dict[tuple[str, str], str] = {}
     chapter = ""
-    for line in _CLAIMS.read_text(encoding="utf-8").splitlines():
+    for line in (ROOT / "docs" / "claims.md").read_text(encoding="utf-8").splitlines():
         if line.startswith("## "):
             chapter = line.removeprefix("## [")[:2]
         elif line.startswith("| "):
