@@ -745,10 +745,10 @@ class Stay:
     well: Run
     said: tuple[str, ...]
 
-    def curves(self, well: bool = False, smooth: int = 20) -> dict[str, np.ndarray]:
-        """The rate and the loss, a running mean of it, of the broken run or of the mended one."""
+    def curves(self, well: bool = False) -> dict[str, np.ndarray]:
+        """The rate and the loss, a mean of 20 of it, of the broken run or of the mended one."""
         run = self.well if well else self.broken
-        loss = pd.Series(run.loss).rolling(smooth, min_periods=1).mean().to_numpy()
+        loss = pd.Series(run.loss).rolling(20, min_periods=1).mean().to_numpy()
         return {"learning rate": run.rate[:, 0], "loss (nats)": loss}
 
 

@@ -4,8 +4,7 @@
 four different lists of rates. This is the one place where that is written down, as things that run:
 
 - `WARMUP_THEN_COSINE` holds that one request as each library takes it; `habits` reads it off;
-- `PHRASES` says how to write a library's schedule with ours, and `NOT_WRITTEN` what has no
-  counterpart, and why;
+- `PHRASES` says how to write a library's schedule with ours;
 - `DIFFERENCES` lists the cases in which the nearest schedule of ours gives another number, each of
   them a function with its facts above it.
 
@@ -46,7 +45,7 @@ from lrcourse.schedules import (
     wsd,
 )
 
-__all__ = ["DIFFERENCES", "NOT_WRITTEN", "PHRASES", "WARMUP_THEN_COSINE", "Disagreement", "Habits"]
+__all__ = ["DIFFERENCES", "PHRASES", "WARMUP_THEN_COSINE", "Disagreement", "Habits"]
 __all__ += ["from_keras", "from_nanogpt", "from_torch", "from_transformers", "habits"]
 
 
@@ -246,19 +245,10 @@ PHRASES: Mapping[str, Mapping[str, str]] = {
 
 W is the warmup and N the length, as the library counts them; the other letters are settings of it.
 Two settings of transformers have no phrase: a timescale of inverse_sqrt that is not its warmup, and
-a num_cycles of cosine that is no multiple of a half. (The classes of torch have their counterparts
-in `lrcourse.schedules`, which names them.)
+a num_cycles of cosine that is no multiple of a half. Two schedules of it follow a metric, and have
+none either: reduce_lr_on_plateau, which is torch's, and greedy, which raises the rate too. (The
+classes of torch have their counterparts in `lrcourse.schedules`, which names them.)
 """
-
-NOT_WRITTEN: Mapping[str, Mapping[str, str]] = {
-    "transformers": {
-        "reduce_lr_on_plateau": "torch's ReduceLROnPlateau: it follows a metric, as Plateau does",
-        "greedy": "it follows a metric, and raises the rate too",
-    },
-    "keras": {},
-}
-"""Library → its schedule → why no schedule of ours stands for it."""
-
 
 # ------------------------------------------------------------------------- where theirs differ
 
