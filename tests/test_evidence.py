@@ -3,6 +3,8 @@
 import copy
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +28,6 @@ from torch.optim.lr_scheduler import (
 
 from lrcourse import exercises, machine, plots
 from lrcourse.evidence import ClaimError, claim, measured, myth, paired
-from lrcourse.exercises import engine
 from lrcourse.landscapes import Quadratic
 from lrcourse.models import next_token_loss
 from lrcourse.runs import Run
@@ -89,7 +90,7 @@ def used_exercises():
 
 
 def test_every_exercise_is_used_and_known():
-    assert used_exercises() == set(exercises.names()) - {"demo"}
+    assert used_exercises() == set(exercises.names())
 
 
 class Strange:
@@ -464,7 +465,7 @@ LIKELY = {
         ("linear 0 1 500; cosine 1 0.1 59500; linear 0.1 0 5000", "planned to be"),
         ("linear 0 1 500; cosine 1 0.1 99500 @ 0:59500; linear 0.1 0 5000", "begin and end"),
         ("linear 0 1 500; cosine 1 0.1 99500; linear 0.1 0 5000", "steps long"),
-        ("a cosine", "which is no curve"),
+        ("a cosine", "expected one of linear, cosine"),
         (60000, "in quotes"),
     ],
     "14 branch": [
@@ -631,7 +632,7 @@ LIKELY = {
 
 
 def test_each_exercise_is_tried_with_likely_answers():
-    assert set(LIKELY) == set(exercises.names()) - {"demo"}
+    assert set(LIKELY) == set(exercises.names())
 
 
 @pytest.mark.parametrize(("name", "answer", "word"), [(n, *c) for n in LIKELY for c in LIKELY[n]])
@@ -642,12 +643,28 @@ def test_likely_wrong_answers_get_a_hint(name, answer, word, capsys):
 
 
 def test_check_knows_its_names_and_waits_for_an_answer(capsys):
-    exercises.check("demo", ...)
-    assert capsys.readouterr().out.startswith("☐ demo")
-    with pytest.raises(ValueError, match="no exercise is called 'dmeo'"):
-        exercises.check("dmeo", 1)
-    with pytest.raises(ValueError, match="defined twice"):
-        engine.exercise("demo")(lambda answer: None)
+    exercises.check("02 floor", ...)
+    assert capsys.readouterr().out.startswith("☐ 02 floor")
+    with pytest.raises(
+        ValueError, match="no exercise is called '06 let'; there are 06 bottom, 06 e"
+    ):
+        exercises.check("06 let", 1)
+    for name in ("floor", "99 floor", "", 6, "02_floor", "06"):
+        with pytest.raises(ValueError, match=f"no exercise is called {name!r}; there are 0"):
+            exercises.check(name, 1)
+
+
+ONE_CHAPTER = """
+import sys
+from lrcourse.exercises import check
+check("06 left", ...)
+print(sorted(name for name in sys.modules if "exercises.chapter" in name or ".chapters" in name))
+"""
+
+
+def test_a_check_loads_the_checks_of_its_chapter_alone():
+    done = subprocess.run([sys.executable, "-c", ONE_CHAPTER], capture_output=True, text=True)
+    assert done.stdout.splitlines()[1:] == ["['lrcourse.exercises.chapter_06']"], done.stderr
 
 
 def a_run(diverged_at=None):

@@ -342,14 +342,14 @@ claim("It runs in its folder", os.path.isdir("source"), kernel=sys.executable, s
 :tags: [exercise]
 
 answer = ...
-check("demo", answer)
+check("02 floor", answer)
 ```
 
 ```{code-cell} ipython3
 :tags: [solution]
 
-answer = 42
-check("demo", answer)
+answer = 0.05
+check("02 floor", answer)
 ```
 """
 )
@@ -420,11 +420,11 @@ def edited(chapter: Chapter) -> None:
 
 
 def untagged(chapter: Chapter) -> None:
-    cell_with(chapter, "answer = 42").metadata.tags = []
+    cell_with(chapter, "answer = 0.05").metadata.tags = []
 
 
 def uncollapsed(chapter: Chapter) -> None:
-    del cell_with(chapter, "answer = 42").metadata["jupyter"]
+    del cell_with(chapter, "answer = 0.05").metadata["jupyter"]
 
 
 def unrun(chapter: Chapter) -> None:
@@ -519,11 +519,11 @@ def unknown_exercise(chapter: Chapter) -> None:
 
 
 def wrong_solution(chapter: Chapter) -> None:
-    chapter.stored.cells[-1].outputs[0].text = "✘ demo: not yet.\n"
+    chapter.stored.cells[-1].outputs[0].text = "✘ 02 floor: not yet.\n"
 
 
 def given_away(chapter: Chapter) -> None:
-    chapter.stored.cells[-2].outputs[0].text = "✔ demo: right.\n"
+    chapter.stored.cells[-2].outputs[0].text = "✔ 02 floor: right.\n"
 
 
 def no_alt(chapter: Chapter) -> None:
@@ -632,11 +632,13 @@ def test_failing_cell_keeps_the_old_notebook(tmp_path: Path, tiny: Path):
 
 
 def test_verify_uses_the_seed_and_finds_a_wrong_solution(tmp_path: Path):
-    text = LIGHT.replace("claim(", "assert seed == 5\nclaim(").replace("answer = 42", "answer = 41")
+    text = LIGHT.replace("claim(", "assert seed == 5\nclaim(").replace(
+        "answer = 0.05", "answer = 0.04"
+    )
     source = write(tmp_path, text)
     path = notebooks.notebook_of(source)
     notebooks.write_notebook(notebooks.read_source(source), path)
-    with pytest.raises(notebooks.ChapterError, match="demo: not yet"):
+    with pytest.raises(notebooks.ChapterError, match="02 floor: not yet"):
         notebooks.verify(path, seed=5)
     with pytest.raises(notebooks.ChapterError, match="AssertionError"):
         notebooks.verify(path, seed=6)

@@ -2,8 +2,8 @@
 
 An entry is a schedule and a peak rate for `UPDATES` updates of the small language model (AdamW,
 minibatches of 64 windows). `score` trains it on eight open seeds beside four tuned baselines, which
-see the same minibatches. Who tries often enough wins on those seeds by luck; so `final` trains the
-entry on eight others, and a board takes one final entry only.
+see the same minibatches. Who tries often enough wins on those seeds by luck; so the entry that was
+chosen is trained on eight others, which were held back, and a board takes one such entry only.
 """
 
 import inspect
@@ -20,17 +20,17 @@ import pandas as pd
 import torch
 from torch.optim import AdamW
 
+from lrcourse.arguments import Positive, Steps, check_argument, refuse, whole_number
 from lrcourse.comparison import Comparison, compare
 from lrcourse.data import python_text
 from lrcourse.evidence import Difference, above
 from lrcourse.files import ROOT, fingerprint, write_whole
 from lrcourse.models import character_task
 from lrcourse.schedules import Constant, Cosine, FloatArray, Linear, wsd
-from lrcourse.sweeps import as_planned, sweep
-from lrcourse.sweeps import final as last_rows
+from lrcourse.sweeps import as_planned, final, sweep
 
 __all__ = ["BASELINES", "SEEDS", "UPDATES", "Board", "Score"]
-__all__ += ["baselines", "cited", "factors", "final", "losses", "score"]
+__all__ += ["baselines", "cited", "factors", "losses", "score"]
 
 UPDATES = 250
 """Updates in a run: the budget."""
@@ -47,8 +47,6 @@ BASELINES: dict[str, Callable[[int], Callable[[int], float]]] = {
 """What an entry is placed beside: name → updates → schedule. Each is tuned."""
 
 Plan = Callable[[int], float]
-
-_CLAIMS = ROOT / "docs" / "claims.md"
 
 
 def _task() -> dict[str, Any]:
@@ -73,10 +71,8 @@ def baselines(updates: int = UPDATES, seed: int = 0) -> Comparison:
 
 
 def _check_race(updates: Any, seed: Any) -> None:
-    if isinstance(updates, bool) or not isinstance(updates, int) or not 100 <= updates <= 3000:
-        raise ValueError(f"updates must be a whole number, 100 … 3000, got {updates!r}")
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise ValueError(f"seed must be a whole number, 0 or more, got {seed!r}")
+    check_argument("updates", updates, whole_number(100, 3000))
+    check_argument("seed", seed, Steps)
 
 
 @cache
@@ -114,24 +110,21 @@ def factors(schedule: Plan, peak: float, updates: int = UPDATES) -> FloatArray:
             f"the schedule must be a function of t, as Linear(1, 0, {updates}) is; got {kind}. "
             "A scheduler of PyTorch belongs to its optimizer; a class is not yet a schedule"
         )
-    number: Any = peak
-    if isinstance(number, bool) or not isinstance(number, Real) or not 0 < float(number) < math.inf:
-        raise ValueError(f"the peak must be a finite number above 0, got {peak!r}")
-    found = []
-    for t in range(updates):
-        value: Any = schedule(t)
-        shape = np.shape(value)
-        if isinstance(value, bool) or not isinstance(value, Real | np.ndarray) or shape:
-            raise TypeError(f"the schedule must return a number, at t = {t} it returns {value!r}")
-        factor = float(value)
+    check_argument("peak", peak, Positive)
+    found: list[Any] = [schedule(t) for t in range(updates)]
+    for t, factor in enumerate(found):
+        number = isinstance(factor, Real | np.ndarray) and not isinstance(factor, bool)
+        if not number or np.shape(factor):
+            raise TypeError(f"the schedule must return a number, at t = {t} it returns {factor!r}")
         if not math.isfinite(factor):
             raise ValueError(f"the schedule is {factor} at t = {t}: a rate must be finite")
         if factor < 0:
-            raise ValueError(f"the schedule is {factor:.4g} at t = {t}: a rate below 0 climbs")
-        found.append(factor)
+            raise ValueError(
+                f"the schedule is {float(factor):.4g} at t = {t}: a rate below 0 climbs"
+            )
     if not any(found):
         raise ValueError("the schedule is 0 at every update: nothing would move")
-    return np.array(found)
+    return np.array(found, dtype=float)
 
 
 def _trained(
@@ -144,11 +137,10 @@ def _trained(
     }
     schedules = {name: rate.__getitem__ for name, rate in rates.items()}
     task = {**_task(), "peaks": [1.0], "seeds": seeds, "steps": updates, "every": updates}
-    ends = last_rows(sweep(schedules=schedules, **task))
-    if "test_loss" not in ends:  # not one run lived to be tested
-        ends["test_loss"] = np.nan
-    lived = ends["diverged_at"].isna()
-    assert not lived.any() or as_planned(ends[lived], schedules), "planned is not recorded"
+    ends = final(sweep(schedules=schedules, **task))
+    if "test_loss" not in ends:
+        return ends.assign(test_loss=np.nan)  # not one run lived to be tested
+    assert as_planned(ends, schedules), "planned is not recorded"
     return ends
 
 
@@ -165,10 +157,8 @@ def losses(
         Test losses in nats, missing where a run diverged.
     """
     seeds = list(baselines(updates, seed).ends.index)
-    table = _trained(entries, seeds, updates).pivot(
-        index="seed", columns="schedule", values="test_loss"
-    )
-    return table[list(entries)]
+    ends = _trained(entries, seeds, updates)
+    return ends.pivot(index="seed", columns="schedule", values="test_loss")[list(entries)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,7 +196,7 @@ class Score:
         """
         name = self.best if baseline is None else baseline
         if name not in self.rivals:
-            raise ValueError(f"no baseline is called {name!r}; {', '.join(self.rivals)} are")
+            refuse("baseline", name, f"one of {', '.join(self.rivals)}")
         if self.diverged:
             at = ", ".join(f"seed {seed} at update {t}" for seed, t in self.diverged.items())
             raise ValueError(
@@ -226,8 +216,7 @@ class Score:
         )
 
     def _row(self) -> dict[str, Any]:
-        lost = Difference(math.nan, math.nan, 0)
-        difference = lost if self.diverged else self.difference()
+        difference = Difference(math.nan, math.nan, 0) if self.diverged else self.difference()
         return {
             **_key(self.name, self.peak * self.factors, self.held_back, self.seed),
             "peak": self.peak,
@@ -256,8 +245,8 @@ _COLUMNS = ["race", "plan", "seeds", "name", "peak", "loss", "above", "per_cent"
 class Board:
     """A leaderboard: in memory, or in the file `leaderboard.csv` of a folder that you name.
 
-    The same plan again takes the place of its older row, and counts as one try. Each race (length,
-    seed, text, version of PyTorch) takes one plan on its held-back seeds.
+    The same plan again takes the place of its older row. Each race (length, seed, text, version of
+    PyTorch) takes one plan on its held-back seeds.
 
     Args:
         folder: made when the first row is written; None keeps the board in memory.
@@ -269,19 +258,14 @@ class Board:
     def __init__(self, folder: str | Path | None = None) -> None:
         self._path = None if folder is None else Path(folder) / "leaderboard.csv"
         self._rows = pd.DataFrame(columns=_COLUMNS)
-        if self._path is not None and self._path.exists():
-            self._rows = self._read(self._path)
-
-    @staticmethod
-    def _read(path: Path) -> pd.DataFrame:
+        if self._path is None or not self._path.exists():
+            return
         try:
-            rows = pd.read_csv(path, dtype={"race": str, "plan": str, "name": str})
-            if list(rows) != _COLUMNS:
-                raise ValueError("its columns are others")
-        except (ValueError, OSError) as error:
+            texts = {"race": str, "plan": str, "name": str}
+            self._rows = pd.read_csv(self._path, dtype=texts)[_COLUMNS]
+        except (KeyError, ValueError, OSError) as error:
             why = str(error).splitlines()[0]
-            raise ValueError(f"{path} is no leaderboard, move it away: {why}") from error
-        return rows
+            raise ValueError(f"{self._path} is no leaderboard, move it away: {why}") from error
 
     def post(self, score: Score) -> None:
         """Add a score; the file is written whole or not at all.
@@ -314,11 +298,6 @@ class Board:
                 "held-back seeds open ones: take another seed for a new race"
             )
 
-    @property
-    def tries(self) -> int:
-        """How many plans were scored on open seeds."""
-        return int((self._rows["seeds"] == "open").sum())
-
     def table(self) -> pd.DataFrame:
         """The rows, best first; entries of which a run diverged stand last."""
         rows = self._rows.sort_values(["diverged", "per_cent"], kind="stable")
@@ -343,14 +322,14 @@ def score(
         peak: the peak rate.
         name: what the board calls it.
         updates, seed: as for `baselines`, which are computed at the first call.
-        held_back: train on the seeds that were held back: `final` says it shorter.
+        held_back: train on the seeds that were held back: once, when the choice is made.
         board: where to post the score; None posts it nowhere.
 
     Raises:
         TypeError, ValueError: what `factors` and `Board.post` refuse, before any training.
     """
     if not isinstance(name, str) or not name.strip() or "\n" in name:
-        raise ValueError(f"the name must be one line of text, got {name!r}")
+        refuse("name", name, "one line of text")
     _check_race(updates, seed)
     plan = factors(schedule, peak, updates)
     if board is not None:
@@ -364,16 +343,6 @@ def score(
     if board is not None:
         board.post(made)
     return made
-
-
-def final(schedule: Plan, peak: float, **options: Any) -> Score:
-    """`score` on the eight seeds that were held back: once, when the choice is made.
-
-    Args:
-        schedule, peak: the entry.
-        **options: name, updates, seed, board, as for `score`.
-    """
-    return score(schedule, peak, held_back=True, **options)
 
 
 def cited(*claims: tuple[str, str]) -> None:
@@ -391,7 +360,7 @@ def cited(*claims: tuple[str, str]) -> None:
     """
     known: dict[tuple[str, str], str] = {}
     chapter = ""
-    for line in _CLAIMS.read_text(encoding="utf-8").splitlines():
+    for line in (ROOT / "docs" / "claims.md").read_text(encoding="utf-8").splitlines():
         if line.startswith("## "):
             chapter = line.removeprefix("## [")[:2]
         elif line.startswith("| "):

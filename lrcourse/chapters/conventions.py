@@ -4,32 +4,35 @@
 four different lists of rates. This is the one place where that is written down, as things that run:
 
 - `WARMUP_THEN_COSINE` holds that one request as each library takes it; `habits` reads it off;
-- `PHRASES` says how to write a library's schedule with ours, and `NOT_WRITTEN` what has no
-  counterpart, and why;
-- `DIFFERENCES` lists the cases in which the nearest schedule of ours gives another number.
+- `PHRASES` says how to write a library's schedule with ours;
+- `DIFFERENCES` lists the cases in which the nearest schedule of ours gives another number, each of
+  them a function with its facts above it.
 
 The tests run all of it against the installed versions: a phrase that stops being right, a
 difference that disappears and a schedule that nobody has considered each make one fail.
-torch, transformers and keras are imported where they are first needed, not before.
+transformers and keras are imported where they are first needed, not before.
 """
 
 import os
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
 import numpy as np
-from numpy.typing import NDArray
+from torch.optim import lr_scheduler as lrs
 
+from lrcourse.arguments import refuse
 from lrcourse.schedules import (
     Constant,
     Cosine,
     CosineRestarts,
     Exponential,
+    FloatArray,
     InverseSqrt,
     Linear,
     MultiStep,
@@ -42,21 +45,8 @@ from lrcourse.schedules import (
     wsd,
 )
 
-__all__ = [
-    "DIFFERENCES",
-    "NOT_WRITTEN",
-    "PHRASES",
-    "WARMUP_THEN_COSINE",
-    "Difference",
-    "Habits",
-    "from_keras",
-    "from_nanogpt",
-    "from_torch",
-    "from_transformers",
-    "habits",
-]
-
-FloatArray = NDArray[np.float64]
+__all__ = ["DIFFERENCES", "PHRASES", "WARMUP_THEN_COSINE", "Disagreement", "Habits"]
+__all__ += ["from_keras", "from_nanogpt", "from_torch", "from_transformers", "habits"]
 
 
 # ------------------------------------------------------------- the rates that each library gives
@@ -75,13 +65,7 @@ def from_torch(steps: int, name: str, *args: Any, lr: float = 1.0, **settings: A
     >>> from_torch(4, "StepLR", 2, gamma=0.5)
     array([1. , 1. , 0.5, 0.5])
     """
-    return recorded(lambda o: _torch(o, name, *args, **settings), steps, lr)
-
-
-def _torch(optimizer: Any, name: str, *args: Any, **settings: Any) -> Any:
-    from torch.optim import lr_scheduler
-
-    return getattr(lr_scheduler, name)(optimizer, *args, **settings)
+    return recorded(lambda o: getattr(lrs, name)(o, *args, **settings), steps, lr)
 
 
 def from_transformers(
@@ -156,71 +140,34 @@ def from_nanogpt(steps: int, warmup: int, length: int, end: float = 0.0) -> Floa
     array([0.25, 0.5 , 0.75, 1.  , 0.5 , 0.  , 0.  ])
     """
     if not 0 <= warmup < length:
-        raise ValueError(f"length is {length!r}, expected more than the warmup of {warmup!r}")
+        refuse("length", length, f"more than the warmup of {warmup!r}")
     t = np.arange(steps)
     along = np.clip((t - warmup) / (length - warmup), 0, 1)
     cosine = end + (1 - end) * (1 + np.cos(np.pi * along)) / 2
     return np.where(t < warmup, (t + 1) / (warmup + 1), cosine)
 
 
-# A part of a chain or a sequence: the name of a torch class and its arguments after the optimizer,
-# or a function from the optimizer to a scheduler.
-Part = tuple[Any, ...] | Callable[[Any], Any]
-
-
-def _built(optimizer: Any, part: Part) -> Any:
-    return part(optimizer) if callable(part) else _torch(optimizer, *part)
-
-
-def _sequence(milestones: Sequence[int], *parts: Part) -> Callable[[Any], Any]:
-    def make(optimizer: Any) -> Any:
-        made = [_built(optimizer, part) for part in parts]
-        return _torch(optimizer, "SequentialLR", made, list(milestones))
-
-    return make
-
-
-def _chain(*parts: Part) -> Callable[[Any], Any]:
-    def make(optimizer: Any) -> Any:
-        from torch.optim.lr_scheduler import ChainedScheduler
-
-        return ChainedScheduler([_built(optimizer, part) for part in parts])
-
-    return make
-
-
 # ----------------------------------------------------- one request, as each library understands it
 
 
 def _torch_way(warmup: int, length: int, steps: int) -> FloatArray:
-    def up(optimizer: Any) -> Any:
-        return _torch(optimizer, "LinearLR", total_iters=warmup)
+    def make(o: Any) -> Any:
+        parts = [lrs.LinearLR(o, total_iters=warmup), lrs.CosineAnnealingLR(o, length)]
+        return lrs.SequentialLR(o, parts, [warmup])
 
-    return recorded(_sequence([warmup], up, ("CosineAnnealingLR", length)), steps, 1.0)
-
-
-def _transformers_way(warmup: int, length: int, steps: int) -> FloatArray:
-    return from_transformers(steps, "cosine", warmup, length)
+    return recorded(make, steps, 1.0)
 
 
 def _keras_way(warmup: int, length: int, steps: int) -> FloatArray:
     return from_keras(steps, "CosineDecay", 0.0, length, warmup_target=1.0, warmup_steps=warmup)
 
 
-def _nanogpt_way(warmup: int, length: int, steps: int) -> FloatArray:
-    return from_nanogpt(steps, warmup, length)
-
-
-def _our_way(warmup: int, length: int, steps: int) -> FloatArray:
-    return values(Warmup(warmup) >> Cosine(length), steps)
-
-
 WARMUP_THEN_COSINE: Mapping[str, Callable[[int, int, int], FloatArray]] = {
     "torch": _torch_way,
-    "transformers": _transformers_way,
+    "transformers": lambda warmup, length, n: from_transformers(n, "cosine", warmup, length),
     "keras": _keras_way,
-    "nanoGPT style": _nanogpt_way,
-    "this course": _our_way,
+    "nanoGPT style": lambda warmup, length, n: from_nanogpt(n, warmup, length),
+    "this course": lambda warmup, length, n: values(Warmup(warmup) >> Cosine(length), n),
 }
 """Library → the factors of `steps` updates for "warm up for `warmup`, then a cosine over `length`".
 
@@ -298,48 +245,43 @@ PHRASES: Mapping[str, Mapping[str, str]] = {
 
 W is the warmup and N the length, as the library counts them; the other letters are settings of it.
 Two settings of transformers have no phrase: a timescale of inverse_sqrt that is not its warmup, and
-a num_cycles of cosine that is no multiple of a half. (The classes of torch have their counterparts
-in `lrcourse.schedules`, which names them.)
+a num_cycles of cosine that is no multiple of a half. Two schedules of it follow a metric, and have
+none either: reduce_lr_on_plateau, which is torch's, and greedy, which raises the rate too. (The
+classes of torch have their counterparts in `lrcourse.schedules`, which names them.)
 """
-
-NOT_WRITTEN: Mapping[str, Mapping[str, str]] = {
-    "transformers": {
-        "reduce_lr_on_plateau": "torch's ReduceLROnPlateau: it follows a metric, as Plateau does",
-        "greedy": "it follows a metric, and raises the rate too",
-    },
-    "keras": {},
-}
-"""Library → its schedule → why no schedule of ours stands for it."""
-
 
 # ------------------------------------------------------------------------- where theirs differ
 
 
+Sides = tuple[Callable[[], Callable[[int], float]], Callable[[int], FloatArray]]
+"""Our schedule, and theirs as a function: number of updates → their factors.
+
+Both are to be called for, since either may be an error.
+"""
+
+
 @dataclass(frozen=True)
-class Difference:
+class Disagreement:
     """A case in which a library's schedule and the nearest of ours give different factors.
 
     Attributes:
         where: library and schedule.
         what: what theirs does, in a few words.
-        case: the parameters that show it.
         at: the update that shows it.
-        ours: case → our schedule.
-        theirs: number of updates, case → their factors.
+        sides: gives ours and theirs.
     """
 
     where: str
     what: str
-    case: Mapping[str, Any]
     at: int
-    ours: Callable[..., Callable[[int], float]]
-    theirs: Callable[..., FloatArray]
+    sides: Callable[[], Sides]
 
     def shown(self) -> tuple[float | str, float | str]:
         """Our factor and theirs at that update, or the name of the error that stands for one."""
+        ours, theirs = self.sides()
         return (
-            _or_error(lambda: values(self.ours(**self.case), self.at + 1)[self.at]),
-            _or_error(lambda: self.theirs(self.at + 1, **self.case)[self.at]),
+            _or_error(lambda: values(ours(), self.at + 1)[-1]),
+            _or_error(lambda: theirs(self.at + 1)[-1]),
         )
 
     def holds(self) -> bool:
@@ -359,306 +301,257 @@ def _or_error(look: Callable[[], Any]) -> float | str:
         return type(error).__name__
 
 
-def _missed_restart(steps: int, T_0: int, T_mult: int) -> FloatArray:
-    """The rate where CosineAnnealingWarmRestarts is told to go straight to each update."""
+DIFFERENCES: list[Disagreement] = []
+"""Every difference that we know of, with the case that shows it."""
 
-    def at(t: int) -> float:
-        def jumped(optimizer: Any) -> Any:
-            scheduler = _torch(optimizer, "CosineAnnealingWarmRestarts", T_0, T_mult)
-            scheduler.step(t)
+
+def _differs(
+    where: str, what: str, *, at: int
+) -> Callable[[Callable[[], Sides]], Callable[[], Sides]]:
+    """Put the function below on the list: what it gives differs at update `at`."""
+
+    def listed(sides: Callable[[], Sides]) -> Callable[[], Sides]:
+        DIFFERENCES.append(Disagreement(where, what, at, sides))
+        return sides
+
+    return listed
+
+
+# The case is in the parameters' defaults: W is a warmup, N a length, D a cooldown, as the library
+# counts them.
+
+
+@_differs("torch LinearLR", "no warmup from 0", at=0)
+def _linear_from_zero(W: int = 4) -> Sides:
+    return lambda: Warmup(W), lambda n: from_torch(n, "LinearLR", 0.0, 1.0, W)
+
+
+@_differs("torch CosineAnnealingLR", "climbs again past T_max", at=20)
+def _cosine_past_its_end(N: int = 10) -> Sides:
+    return lambda: Cosine(N), lambda n: from_torch(n, "CosineAnnealingLR", N)
+
+
+@_differs("torch CosineAnnealingLR", "T_max may not be 0", at=1)
+def _cosine_without_length() -> Sides:
+    return lambda: Cosine(0), lambda n: from_torch(n, "CosineAnnealingLR", 0)
+
+
+@_differs("torch CosineAnnealingWarmRestarts", "step(t) can miss a restart by a hair", at=121)
+def _restart_by_jump() -> Sides:
+    def theirs(n: int) -> FloatArray:
+        def jumped(o: Any) -> Any:
+            scheduler = lrs.CosineAnnealingWarmRestarts(o, 1, 3)
+            scheduler.step(n - 1)
             return scheduler
 
-        return recorded(jumped, 1, 1.0)[0]
+        return recorded(jumped, 1, 1.0)
 
-    return np.array([at(t) for t in range(steps)])
-
-
-def _plateau(steps: int, lr: float) -> FloatArray:
-    """Factors under a ReduceLROnPlateau whose metric never gets better."""
-    import torch
-
-    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=lr)
-    scheduler = _torch(optimizer, "ReduceLROnPlateau", patience=0)
-    factors = []
-    for _ in range(steps):
-        factors.append(optimizer.param_groups[0]["lr"] / lr)
-        scheduler.step(1.0)
-    return np.array(factors)
+    return lambda: CosineRestarts(1, 3), theirs
 
 
-def _our_plateau(lr: float) -> Callable[[int], float]:
-    def factor(t: int) -> float:
+def _one_cycle(**settings: Any) -> Sides:
+    return (
+        lambda: OneCycle(10, **settings),
+        lambda n: from_torch(n, "OneCycleLR", 1.0, 10, **settings),
+    )
+
+
+@_differs("torch OneCycleLR", "with a linear way down, goes below 0 past its end", at=10)
+def _one_cycle_below_zero() -> Sides:
+    return _one_cycle(anneal_strategy="linear")
+
+
+@_differs("torch OneCycleLR", "refuses a step after that", at=11)
+def _one_cycle_past_its_end() -> Sides:
+    return _one_cycle()
+
+
+@_differs("torch OneCycleLR", "the rise may not take one step", at=0)
+def _one_cycle_with_short_rise() -> Sides:
+    return _one_cycle(pct_start=0.1)
+
+
+@_differs("torch ConstantLR", "cannot come back from factor 0", at=3)
+def _constant_zero(N: int = 3) -> Sides:
+    return lambda: Constant(0.0, N) >> Constant(), lambda n: from_torch(n, "ConstantLR", 0.0, N)
+
+
+@_differs("torch MultiStepLR", "takes milestones in any order", at=4)
+def _milestones_in_disorder() -> Sides:
+    return lambda: MultiStep([6, 3]), lambda n: from_torch(n, "MultiStepLR", [6, 3])
+
+
+@_differs("torch ReduceLROnPlateau", "skips cuts of 1e-8 or less", at=2)
+def _tiny_cuts(lr: float = 1e-8) -> Sides:
+    """Both hear a metric that never gets better."""
+
+    def ours() -> Callable[[int], float]:
         plateau = Plateau(patience=0)
-        return [1.0, *(plateau.update(1.0) for _ in range(t))][-1]
+        return [1.0, plateau.update(1.0), plateau.update(1.0)].__getitem__
 
-    return factor
+    def theirs(n: int) -> FloatArray:
+        def make(o: Any) -> Any:
+            scheduler = lrs.ReduceLROnPlateau(o, patience=0)
+            return SimpleNamespace(step=lambda: scheduler.step(1.0))
 
+        return recorded(make, n, lr) / lr
 
-def _nested(steps: int, W: int, gamma: float) -> FloatArray:
-    first = _sequence([W], ("LinearLR", 0.1, 1.0, W), ("ConstantLR", 1.0, 0))
-    return recorded(_sequence([2 * W], first, ("ExponentialLR", gamma)), steps, 1.0)
-
-
-def _after_warmup(steps: int, W: int, part: Part) -> FloatArray:
-    return recorded(_sequence([W], ("LinearLR", 0.1, 1.0, W), part), steps, 1.0)
+    return ours, theirs
 
 
-DIFFERENCES: tuple[Difference, ...] = (
-    Difference(
-        "torch LinearLR",
-        "no warmup from 0",
-        {"W": 4},
-        0,
-        lambda W: Warmup(W),
-        lambda n, W: from_torch(n, "LinearLR", 0.0, 1.0, W),
-    ),
-    Difference(
-        "torch CosineAnnealingLR",
-        "climbs again past T_max",
-        {"T_max": 10},
-        20,
-        lambda T_max: Cosine(T_max),
-        lambda n, T_max: from_torch(n, "CosineAnnealingLR", T_max),
-    ),
-    Difference(
-        "torch CosineAnnealingLR",
-        "T_max may not be 0",
-        {"T_max": 0},
-        1,
-        lambda T_max: Cosine(T_max),
-        lambda n, T_max: from_torch(n, "CosineAnnealingLR", T_max),
-    ),
-    Difference(
-        "torch CosineAnnealingWarmRestarts",
-        "step(t) can miss a restart by a hair",
-        {"T_0": 1, "T_mult": 3},
-        121,
-        lambda T_0, T_mult: CosineRestarts(T_0, T_mult),
-        _missed_restart,
-    ),
-    Difference(
-        "torch OneCycleLR",
-        "with a linear way down, goes below 0 past its end",
-        {"total_steps": 10, "anneal_strategy": "linear"},
-        10,
-        lambda **case: OneCycle(**case),
-        lambda n, **case: from_torch(n, "OneCycleLR", 1.0, **case),
-    ),
-    Difference(
-        "torch OneCycleLR",
-        "refuses a step after that",
-        {"total_steps": 10},
-        11,
-        lambda **case: OneCycle(**case),
-        lambda n, **case: from_torch(n, "OneCycleLR", 1.0, **case),
-    ),
-    Difference(
-        "torch OneCycleLR",
-        "the rise may not take one step",
-        {"total_steps": 10, "pct_start": 0.1},
-        0,
-        lambda **case: OneCycle(**case),
-        lambda n, **case: from_torch(n, "OneCycleLR", 1.0, **case),
-    ),
-    Difference(
-        "torch ConstantLR",
-        "cannot come back from factor 0",
-        {"factor": 0.0, "N": 3},
-        3,
-        lambda factor, N: Constant(factor, N) >> Constant(),
-        lambda n, factor, N: from_torch(n, "ConstantLR", factor, N),
-    ),
-    Difference(
-        "torch MultiStepLR",
-        "takes milestones in any order",
-        {"milestones": [6, 3]},
-        4,
-        lambda milestones: MultiStep(milestones),
-        lambda n, milestones: from_torch(n, "MultiStepLR", milestones),
-    ),
-    Difference(
-        "torch ReduceLROnPlateau",
-        "skips cuts of 1e-8 or less",
-        {"lr": 1e-8},
-        2,
-        _our_plateau,
-        _plateau,
-    ),
-    Difference(
-        "torch ChainedScheduler",
-        "a LambdaLR in it overwrites the others",
-        {"gamma": 0.5, "W": 4},
-        4,
-        lambda gamma, W: Exponential(gamma) * Warmup(W),
-        lambda n, gamma, W: recorded(
-            _chain(("ExponentialLR", gamma), ("LambdaLR", Warmup(W))), n, 1.0
-        ),
-    ),
-    Difference(
-        "torch ChainedScheduler",
-        "no product if a cosine has a floor",
-        {"gamma": 0.9, "T_max": 10, "eta_min": 0.1},
-        10,
-        lambda gamma, T_max, eta_min: Exponential(gamma) * Cosine(T_max, eta_min),
-        lambda n, gamma, T_max, eta_min: recorded(
-            _chain(("ExponentialLR", gamma), ("CosineAnnealingLR", T_max, eta_min)), n, 1.0
-        ),
-    ),
-    Difference(
-        "torch SequentialLR",
-        "one in another is a step early",
-        {"W": 5, "gamma": 0.9},
-        4,
-        lambda W, gamma: Warmup(W, 0.1) >> Constant(1.0, W) >> Exponential(gamma),
-        _nested,
-    ),
-    Difference(
-        "torch SequentialLR",
-        "building a OneCycleLR part lowers the others",
-        {"W": 5, "N": 20},
-        0,
-        lambda W, N: Warmup(W, 0.1) >> OneCycle(N),
-        lambda n, W, N: _after_warmup(n, W, lambda o: _torch(o, "OneCycleLR", 1.0, N)),
-    ),
-    Difference(
-        "torch SequentialLR",
-        "a MultiplicativeLR part goes on from the one before",
-        {"W": 5, "gamma": 0.9},
-        5,
-        lambda W, gamma: Warmup(W, 0.1) >> Exponential(gamma),
-        lambda n, W, gamma: _after_warmup(n, W, ("MultiplicativeLR", lambda t: gamma)),
-    ),
-    Difference(
-        "transformers cosine",
-        "climbs again past the end",
-        {"W": 2, "N": 6},
-        10,
-        lambda W, N: Warmup(W) >> Cosine(N - W),
-        lambda n, W, N: from_transformers(n, "cosine", W, N),
-    ),
-    Difference(
-        "transformers cosine",
-        "no step left after the warmup: jumps between 1 and 0",
-        {"W": 5, "N": 5},
-        6,
-        lambda W, N: Warmup(W) >> Cosine(N - W),
-        lambda n, W, N: from_transformers(n, "cosine", W, N),
-    ),
-    Difference(
-        "transformers linear",
-        "no step left after the warmup: falls to 0",
-        {"W": 5, "N": 5},
-        5,
-        lambda W, N: Warmup(W) >> Linear(1, 0, N - W),
-        lambda n, W, N: from_transformers(n, "linear", W, N),
-    ),
-    Difference(
-        "transformers cosine_with_restarts",
-        "can miss a restart by a hair",
-        {"k": 22, "N": 44},
-        30,
-        lambda k, N: CosineRestarts(N // k),
-        lambda n, k, N: from_transformers(n, "cosine_with_restarts", 0, N, num_cycles=k),
-    ),
-    Difference(
-        "transformers cosine_warmup_with_min_lr",
-        "warms up from 1/W, ends an update early",
-        {"W": 4, "N": 10, "end": 0.1},
-        0,
-        lambda W, N, end: Warmup(W) >> Cosine(N - W, end),
-        lambda n, W, N, end: from_transformers(
-            n, "cosine_warmup_with_min_lr", W, N, min_lr_rate=end
-        ),
-    ),
-    Difference(
-        "transformers polynomial",
-        "ends at a rate, 1e-7, and not at a factor",
-        {"lr": 1e-6, "N": 10},
-        10,
-        lambda lr, N: Polynomial(1, 0, N),
-        lambda n, lr, N: from_transformers(n, "polynomial", 0, N, lr=lr) / lr,
-    ),
-    Difference(
-        "transformers polynomial",
-        "no step left after the warmup: an error",
-        {"W": 5, "N": 5},
-        5,
-        lambda W, N: Warmup(W) >> Polynomial(1, 0, N - W),
-        lambda n, W, N: from_transformers(n, "polynomial", W, N),
-    ),
-    Difference(
-        "transformers inverse_sqrt",
-        "without warmup it takes 10 000 for it",
-        {"W": 0},
-        0,
-        lambda W: InverseSqrt(W),
-        lambda n, W: from_transformers(n, "inverse_sqrt", W),
-    ),
-    Difference(
-        "transformers warmup_stable_decay",
-        "warms up from the floor, not from 0",
-        {"W": 4, "D": 4, "N": 12, "end": 0.1},
-        0,
-        lambda W, D, N, end: wsd(N, W, D, Cosine, end),
-        lambda n, W, D, N, end: from_transformers(
-            n, "warmup_stable_decay", W, N, num_decay_steps=D, min_lr_ratio=end
-        ),
-    ),
-    Difference(
-        "transformers warmup_stable_decay",
-        "cools down along a cosine unless told otherwise",
-        {"W": 4, "D": 4, "N": 12},
-        9,
-        lambda W, D, N: wsd(N, W, D),
-        lambda n, W, D, N: from_transformers(n, "warmup_stable_decay", W, N, num_decay_steps=D),
-    ),
-    Difference(
-        "keras CosineDecay",
-        "warmup_steps without warmup_target: no warmup",
-        {"W": 4, "N": 10},
-        0,
-        lambda W, N: Warmup(W) >> Cosine(N),
-        lambda n, W, N: from_keras(n, "CosineDecay", 1.0, N, warmup_steps=W),
-    ),
-    Difference(
-        "keras CosineDecayRestarts",
-        "each cycle twice as long unless told otherwise",
-        {"N": 4},
-        8,
-        lambda N: CosineRestarts(N),
-        lambda n, N: from_keras(n, "CosineDecayRestarts", 1.0, N),
-    ),
-    Difference(
-        "keras PiecewiseConstantDecay",
-        "a boundary acts one update later",
-        {"m": 3, "gamma": 0.1},
-        3,
-        lambda m, gamma: MultiStep([m], gamma),
-        lambda n, m, gamma: from_keras(n, "PiecewiseConstantDecay", [m], [1.0, gamma]),
-    ),
-    Difference(
-        "keras PolynomialDecay",
-        "ends at a rate, 1e-4, and not at a factor",
-        {"lr": 1e-3, "N": 10},
-        10,
-        lambda lr, N: Polynomial(1, 0, N),
-        lambda n, lr, N: from_keras(n, "PolynomialDecay", lr, N) / lr,
-    ),
-    Difference(
-        "keras PolynomialDecay",
-        "cycle=True: a cycle's first update is at the floor",
-        {"N": 4, "end": 0.1},
-        4,
-        lambda N, end: Polynomial(1, end, N).take(N) >> Polynomial((1 + end) / 2, end, N),
-        lambda n, N, end: from_keras(n, "PolynomialDecay", 1.0, N, end, cycle=True),
-    ),
-    Difference(
-        "nanoGPT style",
-        "warms up from 1/(W + 1)",
-        {"W": 4, "N": 10},
-        0,
-        lambda W, N: Warmup(W) >> Cosine(N - W),
-        lambda n, W, N: from_nanogpt(n, W, N),
-    ),
+@_differs("torch ChainedScheduler", "a LambdaLR in it overwrites the others", at=4)
+def _chained_lambda(gamma: float = 0.5, W: int = 4) -> Sides:
+    def make(o: Any) -> Any:
+        return lrs.ChainedScheduler([lrs.ExponentialLR(o, gamma), lrs.LambdaLR(o, Warmup(W))])
+
+    return lambda: Exponential(gamma) * Warmup(W), lambda n: recorded(make, n, 1.0)
+
+
+@_differs("torch ChainedScheduler", "no product if a cosine has a floor", at=10)
+def _chained_cosine(gamma: float = 0.9, N: int = 10, end: float = 0.1) -> Sides:
+    def make(o: Any) -> Any:
+        parts = [lrs.ExponentialLR(o, gamma), lrs.CosineAnnealingLR(o, N, end)]
+        return lrs.ChainedScheduler(parts)
+
+    return lambda: Exponential(gamma) * Cosine(N, end), lambda n: recorded(make, n, 1.0)
+
+
+def _after_warmup(n: int, W: int, build: Callable[[Any], Any]) -> FloatArray:
+    """The factors of a SequentialLR that warms up from a tenth, and then is what `build` makes."""
+    return recorded(
+        lambda o: lrs.SequentialLR(o, [lrs.LinearLR(o, 0.1, 1.0, W), build(o)], [W]), n, 1.0
+    )
+
+
+@_differs("torch SequentialLR", "one in another is a step early", at=4)
+def _nested_sequence(W: int = 5, gamma: float = 0.9) -> Sides:
+    def make(o: Any) -> Any:
+        first = lrs.SequentialLR(o, [lrs.LinearLR(o, 0.1, 1.0, W), lrs.ConstantLR(o, 1.0, 0)], [W])
+        return lrs.SequentialLR(o, [first, lrs.ExponentialLR(o, gamma)], [2 * W])
+
+    ours = Warmup(W, 0.1) >> Constant(1.0, W) >> Exponential(gamma)
+    return lambda: ours, lambda n: recorded(make, n, 1.0)
+
+
+@_differs("torch SequentialLR", "building a OneCycleLR part lowers the others", at=0)
+def _one_cycle_as_part(W: int = 5, N: int = 20) -> Sides:
+    def theirs(n: int) -> FloatArray:
+        return _after_warmup(n, W, lambda o: lrs.OneCycleLR(o, 1.0, N))
+
+    return lambda: Warmup(W, 0.1) >> OneCycle(N), theirs
+
+
+@_differs("torch SequentialLR", "a MultiplicativeLR part goes on from the one before", at=5)
+def _multiplicative_as_part(W: int = 5, gamma: float = 0.9) -> Sides:
+    def theirs(n: int) -> FloatArray:
+        return _after_warmup(n, W, lambda o: lrs.MultiplicativeLR(o, lambda t: gamma))
+
+    return lambda: Warmup(W, 0.1) >> Exponential(gamma), theirs
+
+
+@_differs("transformers cosine", "climbs again past the end", at=10)
+def _their_cosine_past_its_end(W: int = 2, N: int = 6) -> Sides:
+    return lambda: Warmup(W) >> Cosine(N - W), lambda n: from_transformers(n, "cosine", W, N)
+
+
+@_differs("transformers cosine", "no step left after the warmup: jumps between 1 and 0", at=6)
+def _cosine_after_warmup_alone(N: int = 5) -> Sides:
+    return lambda: Warmup(N) >> Cosine(0), lambda n: from_transformers(n, "cosine", N, N)
+
+
+@_differs("transformers linear", "no step left after the warmup: falls to 0", at=5)
+def _line_after_warmup_alone(N: int = 5) -> Sides:
+    return lambda: Warmup(N) >> Linear(1, 0, 0), lambda n: from_transformers(n, "linear", N, N)
+
+
+@_differs("transformers cosine_with_restarts", "can miss a restart by a hair", at=30)
+def _missed_restart(N: int = 44, k: int = 22) -> Sides:
+    def theirs(n: int) -> FloatArray:
+        return from_transformers(n, "cosine_with_restarts", 0, N, num_cycles=k)
+
+    return lambda: CosineRestarts(N // k), theirs
+
+
+@_differs("transformers cosine_warmup_with_min_lr", "warms up from 1/W, ends an update early", at=0)
+def _warmup_from_a_share(W: int = 4, N: int = 10, end: float = 0.1) -> Sides:
+    def theirs(n: int) -> FloatArray:
+        return from_transformers(n, "cosine_warmup_with_min_lr", W, N, min_lr_rate=end)
+
+    return lambda: Warmup(W) >> Cosine(N - W, end), theirs
+
+
+@_differs("transformers polynomial", "ends at a rate, 1e-7, and not at a factor", at=10)
+def _polynomial_to_a_rate(lr: float = 1e-6, N: int = 10) -> Sides:
+    def theirs(n: int) -> FloatArray:
+        return from_transformers(n, "polynomial", 0, N, lr=lr) / lr
+
+    return lambda: Polynomial(1, 0, N), theirs
+
+
+@_differs("transformers polynomial", "no step left after the warmup: an error", at=5)
+def _polynomial_after_warmup_alone(N: int = 5) -> Sides:
+    def theirs(n: int) -> FloatArray:
+        return from_transformers(n, "polynomial", N, N)
+
+    return lambda: Warmup(N) >> Polynomial(1, 0, 0), theirs
+
+
+@_differs("transformers inverse_sqrt", "without warmup it takes 10 000 for it", at=0)
+def _inverse_sqrt_without_warmup() -> Sides:
+    return lambda: InverseSqrt(0), lambda n: from_transformers(n, "inverse_sqrt", 0)
+
+
+@_differs("transformers warmup_stable_decay", "warms up from the floor, not from 0", at=0)
+def _wsd_from_its_floor(W: int = 4, D: int = 4, N: int = 12, end: float = 0.1) -> Sides:
+    def theirs(n: int) -> FloatArray:
+        rest = {"num_decay_steps": D, "min_lr_ratio": end}
+        return from_transformers(n, "warmup_stable_decay", W, N, **rest)
+
+    return lambda: wsd(N, W, D, Cosine, end), theirs
+
+
+@_differs(
+    "transformers warmup_stable_decay", "cools down along a cosine unless told otherwise", at=9
 )
-"""Every difference that we know of, with the case that shows it."""
+def _wsd_by_cosine(W: int = 4, D: int = 4, N: int = 12) -> Sides:
+    def theirs(n: int) -> FloatArray:
+        return from_transformers(n, "warmup_stable_decay", W, N, num_decay_steps=D)
+
+    return lambda: wsd(N, W, D), theirs
+
+
+@_differs("keras CosineDecay", "warmup_steps without warmup_target: no warmup", at=0)
+def _warmup_without_target(W: int = 4, N: int = 10) -> Sides:
+    def theirs(n: int) -> FloatArray:
+        return from_keras(n, "CosineDecay", 1.0, N, warmup_steps=W)
+
+    return lambda: Warmup(W) >> Cosine(N), theirs
+
+
+@_differs("keras CosineDecayRestarts", "each cycle twice as long unless told otherwise", at=8)
+def _longer_cycles(N: int = 4) -> Sides:
+    return lambda: CosineRestarts(N), lambda n: from_keras(n, "CosineDecayRestarts", 1.0, N)
+
+
+@_differs("keras PiecewiseConstantDecay", "a boundary acts one update later", at=3)
+def _late_boundary(m: int = 3, gamma: float = 0.1) -> Sides:
+    def theirs(n: int) -> FloatArray:
+        return from_keras(n, "PiecewiseConstantDecay", [m], [1.0, gamma])
+
+    return lambda: MultiStep([m], gamma), theirs
+
+
+@_differs("keras PolynomialDecay", "ends at a rate, 1e-4, and not at a factor", at=10)
+def _decay_to_a_rate(lr: float = 1e-3, N: int = 10) -> Sides:
+    return lambda: Polynomial(1, 0, N), lambda n: from_keras(n, "PolynomialDecay", lr, N) / lr
+
+
+@_differs("keras PolynomialDecay", "cycle=True: a cycle's first update is at the floor", at=4)
+def _cycle_from_the_floor(N: int = 4, end: float = 0.1) -> Sides:
+    ours = Polynomial(1, end, N).take(N) >> Polynomial((1 + end) / 2, end, N)
+    return lambda: ours, lambda n: from_keras(n, "PolynomialDecay", 1.0, N, end, cycle=True)
+
+
+@_differs("nanoGPT style", "warms up from 1/(W + 1)", at=0)
+def _nanogpt_warmup(W: int = 4, N: int = 10) -> Sides:
+    return lambda: Warmup(W) >> Cosine(N - W), lambda n: from_nanogpt(n, W, N)

@@ -5,6 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from lrcourse.arguments import Count, Share, check_argument
+
 __all__ = ["Sharpness"]
 
 
@@ -34,10 +36,8 @@ class Sharpness:
         iterations: int = 100,
         tolerance: float = 1e-3,
     ) -> None:
-        if iterations < 1:
-            raise ValueError(f"iterations must be at least 1, got {iterations}")
-        if not 0 < tolerance < 1:
-            raise ValueError(f"tolerance must lie between 0 and 1, got {tolerance}")
+        check_argument("iterations", iterations, Count)
+        check_argument("tolerance", tolerance, Share)
         self.loss, self.iterations, self.tolerance = loss, iterations, tolerance
         self._vector: list[Tensor] | None = None
 

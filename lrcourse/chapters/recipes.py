@@ -13,33 +13,25 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
 from operator import rshift
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from lrcourse.arguments import Steps, refuse
 from lrcourse.files import ROOT
-from lrcourse.schedules import (
-    Constant,
-    Cosine,
-    FloatArray,
-    InverseSqrt,
-    Linear,
-    Schedule,
-    Steps,
-)
+from lrcourse.schedules import Constant, Cosine, FloatArray, InverseSqrt, Linear, Schedule
 
-__all__ = ["PATH", "Part", "curve", "recipes", "schedule"]
+__all__ = ["PATH", "Excerpt", "curve", "recipes", "schedule"]
 
 PATH = ROOT / "data" / "llm_schedules.csv"
 """The table, with a source for each row."""
 
 
 @dataclass(frozen=True, slots=True)
-class Part(Schedule):
+class Excerpt(Schedule):
     """`whole` from its step `first` up to, not including, its step `last`.
 
-    >>> Part(Linear(1, 0, 10), 4, 7)(np.arange(5))
+    >>> Excerpt(Linear(1, 0, 10), 4, 7)(np.arange(5))
     array([0.6, 0.5, 0.4, 0.3, 0.3])
     """
 
@@ -50,7 +42,7 @@ class Part(Schedule):
     def __post_init__(self) -> None:
         Schedule.__post_init__(self)
         if self.last < self.first:
-            raise ValueError(f"last is {self.last}, expected >= first = {self.first}")
+            refuse("last", self.last, f">= first = {self.first}")
 
     @property
     def length(self) -> int | None:  # type: ignore[override]
@@ -77,7 +69,7 @@ def schedule(stages: str) -> Schedule:
         ValueError: a stage is not a known curve with its numbers, or an endless one has no part.
 
     >>> schedule("linear 0 1 4; cosine 1 0.1 96 @ 0:48")
-    Linear(start=0.0, end=1.0, length=4) >> Part(whole=Cosine(length=96, end=0.1, start=1.0), \
+    Linear(start=0.0, end=1.0, length=4) >> Excerpt(whole=Cosine(length=96, end=0.1, start=1.0), \
 first=0, last=48)
     """
     parts: list[Schedule] = []
@@ -88,18 +80,18 @@ first=0, last=48)
             part = _CURVES[name](*map(float, numbers))
             if run:
                 first, last = map(int, run.split(":"))
-                part = Part(part, first, last)
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"stages hold {stage.strip()!r}, which is no curve") from error
+                part = Excerpt(part, first, last)
+        except (KeyError, TypeError, ValueError):
+            refuse("stage", stage.strip(), f"one of {', '.join(_CURVES)} and its numbers")
         if part.length is None:
-            raise ValueError(f"stages hold {stage.strip()!r}, which never ends: add @ first:last")
+            refuse("stage", stage.strip(), "one that ends: add @ first:last")
         parts.append(part)
     return reduce(rshift, parts)
 
 
-def recipes(path: str | Path = PATH) -> pd.DataFrame:
+def recipes() -> pd.DataFrame:
     """The table, indexed by model, with a `schedule` made of each row's stages."""
-    frame = pd.read_csv(path).set_index("model")
+    frame = pd.read_csv(PATH).set_index("model")
     return frame.assign(schedule=[schedule(stages) for stages in frame["stages"]])
 
 
@@ -115,7 +107,7 @@ def curve(plan: Schedule, points: int = 401) -> tuple[FloatArray, FloatArray]:
     """
     total = plan.length
     if not total:
-        raise ValueError(f"{plan} has no length to be drawn over")
+        refuse("plan", plan, "a schedule with a length to be drawn over")
     steps = np.linspace(0, total - 1, points).astype(np.int64)
     seams = np.cumsum([part.length or 0 for part in getattr(plan, "parts", ())], dtype=np.int64)
     near = [seam + side for seam in seams[:-1] for side in (-1, 0)]

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from scipy.optimize import minimize, nnls
 from scipy.signal import lfilter
 
+from lrcourse.arguments import Share, check_argument, refuse, whole_number
 from lrcourse.schedules import FloatArray, values
 
 __all__ = ["Bound", "LossLaw", "bound", "bounds", "fit_law"]
@@ -41,7 +42,7 @@ class Bound:
         """The bound at a peak rate, or at several."""
         peaks = np.asarray(peak, dtype=float)
         if not (np.isfinite(peaks).all() and (peaks > 0).all()):
-            raise ValueError(f"peak must be finite and above 0, got {peak!r}")
+            refuse("peak", peak, "finite and > 0")
         return self.distance / peaks + self.noise * peaks
 
     @property
@@ -102,8 +103,7 @@ def bounds(
         ValueError: as for `bound`, or `peak` or `every` is out of range.
     """
     factors = _factors(schedule, steps)
-    if isinstance(every, bool) or not isinstance(every, int) or not 1 <= every <= steps:
-        raise ValueError(f"every must be a whole number of 1 … {steps}, got {every!r}")
+    check_argument("every", every, whole_number(1, steps))
     ends = np.arange(every, steps + 1, every)
     last = np.maximum.accumulate(np.where(factors > 0, np.arange(steps), -1))
     found = [_bound(factors[: last[n - 1] + 1]) if last[n - 1] >= 0 else None for n in ends]
@@ -112,12 +112,11 @@ def bounds(
 
 def _factors(schedule: Callable[[int], float], steps: int) -> FloatArray:
     factors = values(schedule, steps)
-    if not np.isfinite(factors).all() or (factors < 0).any() or not factors.any():
-        t = int(np.flatnonzero(~(factors >= 0) | np.isinf(factors))[0]) if factors.any() else 0
-        raise ValueError(
-            "schedule must give finite factors of 0 or more, some of them above 0, "
-            f"got {factors[t]} at t = {t}"
-        )
+    wrong = np.flatnonzero(~((factors >= 0) & (factors < np.inf)))
+    if len(wrong):
+        refuse(f"schedule({wrong[0]})", float(factors[wrong[0]]), "a finite number >= 0")
+    if not factors.any():
+        refuse("schedule", schedule, "a factor > 0 at some update")
     return factors
 
 
@@ -165,7 +164,7 @@ def areas(rates: ArrayLike, memory: float) -> tuple[FloatArray, FloatArray]:
 
     Args:
         rates: of the updates, shape (updates,); none below 0, the first above it.
-        memory: 0 … 1, without the ends.
+        memory: 0 … 1.
 
     Raises:
         ValueError: an argument is out of range.
@@ -175,12 +174,9 @@ def areas(rates: ArrayLike, memory: float) -> tuple[FloatArray, FloatArray]:
     (array([1. , 2. , 2.5, 3. ]), array([0.  , 0.  , 0.5 , 0.75]))
     """
     used = np.asarray(rates, dtype=float)
-    if used.ndim != 1 or not len(used) or not np.isfinite(used).all() or (used < 0).any():
-        raise ValueError(f"rates must be a row of finite numbers of 0 or more, got {rates!r}")
-    if not used[0] > 0:
-        raise ValueError(f"rates must begin above 0, got {used[0]}: leave out what moves nothing")
-    if not 0 < memory < 1:
-        raise ValueError(f"memory must lie between 0 and 1, got {memory!r}")
+    if used.ndim != 1 or not np.isfinite(used).all() or (used < 0).any() or not used[:1].any():
+        refuse("rates", rates, "a row of finite numbers >= 0, the first of them > 0")
+    check_argument("memory", memory, Share)
     top = int(used.argmax())
     falls = -np.diff(used, prepend=used[0])
     falls[: top + 1] = 0
@@ -206,24 +202,19 @@ def fit_law(
         ValueError: no curve, fewer than five points in all, a point outside its run, or a loss
             that is not finite and above 0.
     """
-    if not curves:
-        raise ValueError("curves must hold at least one curve, got none")
     runs = []
     for rates, at, losses in curves:
         used, when, seen = np.asarray(rates, float), np.asarray(at), np.asarray(losses, float)
-        if when.shape != seen.shape or when.ndim != 1 or when.dtype.kind not in "iu":
-            raise ValueError(
-                "each curve needs whole numbers of updates and as many losses, "
-                f"got shapes {when.shape} ({when.dtype}) and {seen.shape}"
+        if when.dtype.kind not in "iu" or ((when < 1) | (when > len(used))).any():
+            refuse("updates of a curve", at, f"whole numbers from 1 to {len(used)}")
+        if when.ndim != 1 or seen.shape != when.shape or not ((seen > 0) & (seen < np.inf)).all():
+            refuse(
+                "losses of a curve", losses, f"a finite number > 0 for each of {len(when)} updates"
             )
-        if len(when) and not 1 <= when.min() <= when.max() <= len(used):
-            raise ValueError(f"losses must be of updates 1 … {len(used)}, got {when.tolist()}")
-        if not (np.isfinite(seen).all() and (seen > 0).all()):
-            raise ValueError("losses must be finite and above 0")
         runs.append((used, when - 1, seen))
-    target = np.concatenate([seen for *_, seen in runs])
+    target = np.array([loss for *_, seen in runs for loss in seen])
     if len(target) < 5:
-        raise ValueError(f"curves must hold at least five points, got {len(target)}")
+        refuse("points in curves", len(target), "at least 5")
 
     def inner(power: float, memory: float) -> tuple[float, FloatArray]:
         parts = [(areas(used, memory), when) for used, when, _ in runs]

@@ -2,33 +2,28 @@
 
 from typing import Any
 
-import numpy as np
 from torch.optim import SGD
 
 from lrcourse.data import digits
-from lrcourse.exercises.engine import Hint, exercise, number
+from lrcourse.exercises.engine import Hint, is_number, number
 from lrcourse.models import MLP
 from lrcourse.training import train
 
 
-@exercise("00 best")
-def _(answer: Any) -> Hint:
+def check_00_best(answer: Any) -> Hint:
+    """Which of three rates made the best network."""
     return number(answer, 1.0, rel=0, hint="Which row of the figure has no box, or the fewest?")
 
 
-@exercise("00 epoch")
-def _(answer: Any) -> Hint:
-    return number(
-        answer,
-        digits().batches(32).per_epoch,
-        rel=0,
-        hint="A last batch that is not full is left out, so round down.",
-    )
+def check_00_epoch(answer: Any) -> Hint:
+    """How many updates one epoch is."""
+    hint = "A last batch that is not full is left out, so round down."
+    return number(answer, digits().batches(32).per_epoch, rel=0, hint=hint)
 
 
-@exercise("00 your rate")
-def _(answer: Any) -> Hint:
-    if isinstance(answer, (str, bool)) or np.ndim(answer) != 0 or not float(answer) > 0:
+def check_00_your_rate(answer: Any) -> Hint:
+    """A rate at which fifty updates are enough for 93 of 100 digits."""
+    if not is_number(answer) or not float(answer) > 0:
         return "A single number above zero is asked for."
     if float(answer) in (0.003, 1, 30):
         return "That one stands above already. Find another."
@@ -38,7 +33,7 @@ def _(answer: Any) -> Hint:
     if run.diverged_at is not None:
         return "The loss left all bounds. That is the far side: go down."
     accuracy = float(digits().score(model)["test_accuracy"])
-    said = f"It reads {100 * accuracy:.0f} of 100 digits."
     if accuracy >= 0.93:
         return None
+    said = f"It reads {100 * accuracy:.0f} of 100 digits."
     return f"{said} {'Larger, perhaps?' if float(answer) < 1 else 'Smaller, perhaps?'}"

@@ -1,103 +1,76 @@
 """Checks of chapter 03, Schedules in PyTorch."""
 
-import math
 import warnings
 from copy import deepcopy
 from typing import Any
 
 import numpy as np
-from torch.nn.functional import cross_entropy
+import torch
 from torch.optim import SGD
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR, StepLR
 
 from lrcourse.data import digits
-from lrcourse.exercises.engine import Hint, exercise, number
+from lrcourse.exercises.engine import Hint, agrees, number, rates_used, update, weights
 from lrcourse.models import MLP
 from lrcourse.schedules import Constant, Linear, recorded
 
 
-def _rates_and_weights(optimizer: Any, model: Any) -> tuple[list[list[float]], list[Any]]:
-    """Lists that grow at each optimizer step: the rates it used, the weights it left."""
-    rates: list[list[float]] = []
-    weights: list[Any] = []
-
-    def note(*_: Any) -> None:
-        rates.append([group["lr"] for group in optimizer.param_groups])
-        weights.append(np.concatenate([p.detach().numpy().ravel() for p in model.parameters()]))
-
-    optimizer.register_step_post_hook(note)
-    return rates, weights
-
-
-@exercise("03 clock")
-def _(answer: Any) -> Hint:
-
+def check_03_clock(answer: Any) -> Hint:
+    """The rate of update 130 under a StepLR that is stepped once an epoch."""
     epoch = 130 // 25
     right = recorded(lambda o: StepLR(o, step_size=3, gamma=0.1), epoch + 1, lr=0.4)[epoch]
     return number(answer, right, hint="How often was step() called before update 130?")
 
 
-@exercise("03 horizon")
-def _(answer: Any) -> Hint:
-    updates = 30 * 1200 // 8
-    if answer == 30 * 1200:
-        return "That counts minibatches. An update takes eight of them."
-    if answer in (30, 1200 // 8):
-        return "That counts epochs, or the updates of one epoch."
-    return number(answer, updates, rel=1e-9, hint="Count optimizer updates in the whole run.")
+def check_03_horizon(answer: Any) -> Hint:
+    """T_max in updates, where an update takes eight minibatches."""
+    epochs = "That counts epochs, or the updates of one epoch."
+    hint = "Count optimizer updates in the whole run."
+    slips = {
+        30 * 1200: "That counts minibatches. An update takes eight of them.",
+        30: epochs,
+        1200 // 8: epochs,
+    }
+    return number(answer, 30 * 1200 // 8, rel=1e-9, hint=hint, slips=slips)
 
 
-@exercise("03 factor")
-def _(answer: Any) -> Hint:
-
+def check_03_factor(answer: Any) -> Hint:
+    """A function of t: up, level, and down to 0."""
     right = Linear(0.05, 1, 20) >> Constant(1.0, 130) >> Linear(1, 0, 50)
-    for t in [*range(0, 200, 5), 199, 200, 201, 260]:
-        mine = answer(t)
-        if mine is None or np.ndim(mine) != 0:
-            return f"At t = {t} it returns {mine!r}, and a number is asked for."
-        if not math.isclose(float(mine), right(t), rel_tol=1e-6, abs_tol=1e-9):
-            return f"At t = {t} it gives {float(mine):.4g}."
-    return None
+    return agrees(answer, right, [*range(0, 200, 5), 199, 200, 201, 260])
 
 
-@exercise("03 repair")
-def _(answer: Any) -> Hint:
-
+def check_03_repair(answer: Any) -> Hint:
+    """A loop whose scheduler counts epochs, and which returns the rates that it used."""
     batches, epochs = digits().batches(287), 5  # 5 updates an epoch
     plan = np.repeat(0.1 * 0.5 ** (np.arange(epochs) // 2), batches.per_epoch)
     right = MLP((64, 8, 10), seed=0)
     optimizer = SGD(right.parameters(), lr=0.1)
     for t, lr in enumerate(plan):
         optimizer.param_groups[0]["lr"] = lr
-        optimizer.zero_grad()
-        x, y = batches(t)
-        cross_entropy(right(x), y).backward()
-        optimizer.step()
+        update(right, optimizer, batches(t))
 
     model = MLP((64, 8, 10), seed=0)
     optimizer = SGD(model.parameters(), lr=0.1)
-    used, _ = _rates_and_weights(optimizer, model)
+    used = rates_used(optimizer)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         told = answer(model, optimizer, StepLR(optimizer, 2, gamma=0.5), batches, epochs)
-    rates = np.array(used).ravel()
-    if len(rates) != len(plan):
-        return f"It made {len(rates)} updates, and {len(plan)} were asked for."
-    if len(set(rates[: batches.per_epoch])) > 1:
+    if len(used) != len(plan):
+        return f"It made {len(used)} updates, and {len(plan)} were asked for."
+    if len(set(used[: batches.per_epoch])) > 1:
         return "The rate changes within the first epoch: how often is step() called?"
-    if not np.allclose(rates, plan):
+    if not np.allclose(used, plan):
         return "The cuts come in the wrong epoch: when is step() called?"
-    if told is None or np.shape(told) != plan.shape or not np.allclose(told, plan):
+    if np.shape(told) != plan.shape or not np.allclose(told, plan):
         return "The updates use the right rates now. The ones it returns are others."
-    pairs = zip(model.parameters(), right.parameters(), strict=True)
-    if not all(np.allclose(p.detach(), q.detach(), atol=1e-5) for p, q in pairs):
+    if not torch.allclose(weights(model), weights(right), rtol=1e-5, atol=1e-5):
         return "The rates are right, the weights are not: whose gradients does an update use?"
     return None
 
 
-@exercise("03 resume")
-def _(answer: Any) -> Hint:
-
+def check_03_resume(answer: Any) -> Hint:
+    """A function that brings model, optimizer and scheduler back from their saved states."""
     batches = digits().batches(200)
 
     def make_optimizer(model: Any) -> Any:
@@ -108,14 +81,12 @@ def _(answer: Any) -> Hint:
         return SequentialLR(optimizer, [warm, cosine], milestones=[5])
 
     def run(model: Any, optimizer: Any, scheduler: Any, start: int, stop: int) -> Any:
-        rates, weights = _rates_and_weights(optimizer, model)
+        rates, states = rates_used(optimizer), []
         for t in range(start, stop):
-            x, y = batches(t)
-            optimizer.zero_grad()
-            cross_entropy(model(x), y).backward()
-            optimizer.step()
+            update(model, optimizer, batches(t))
             scheduler.step()
-        return np.array(rates), np.array(weights)
+            states.append(weights(model))
+        return np.array(rates), torch.stack(states)
 
     model = MLP((64, 8, 10), seed=0)
     optimizer = make_optimizer(model)
@@ -123,18 +94,18 @@ def _(answer: Any) -> Hint:
     run(model, optimizer, scheduler, 0, 12)
     parts = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
     saved = deepcopy({name: part.state_dict() for name, part in parts.items()})
-    rates, weights = run(model, optimizer, scheduler, 12, 30)
+    rates, states = run(model, optimizer, scheduler, 12, 30)
 
     other = MLP((64, 8, 10), seed=1)
     made = answer(saved, other, make_optimizer, make_scheduler)
     if not isinstance(made, (tuple, list)) or len(made) != 2:
         return "It must return two things: the optimizer and the scheduler."
     optimizer, scheduler = made
-    my_rates, my_weights = run(other, optimizer, scheduler, 12, 30)
-    if not np.isclose(my_rates[0], rates[0]).all():
+    my_rates, my_states = run(other, optimizer, scheduler, 12, 30)
+    if not np.isclose(my_rates[0], rates[0]):
         return "The first rate after the resume is wrong: what did building the scheduler do to it?"
     if not np.allclose(my_rates, rates):
         return "The first rate is right and later ones are not: does the scheduler know the time?"
-    if not np.allclose(my_weights, weights, atol=1e-6):
+    if not torch.allclose(my_states, states, atol=1e-6):
         return "The rates are right, the weights are not: the model's state, or the momentum?"
     return None

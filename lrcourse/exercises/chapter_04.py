@@ -7,21 +7,20 @@ from typing import Any
 import numpy as np
 from torch.optim.lr_scheduler import LambdaLR, MultiStepLR, StepLR
 
-from lrcourse.exercises.engine import Hint, exercise, number
+from lrcourse.exercises.engine import Hint, number, rates_under
 from lrcourse.schedules import recorded
 
 
-@exercise("04 ticks")
-def _(answer: Any) -> Hint:
+def check_04_ticks(answer: Any) -> Hint:
+    """How many updates of a run use the last rate of a StepLR."""
     rates = recorded(lambda o: StepLR(o, step_size=40, gamma=0.5), 150, lr=0.8)
-    right = int(np.isclose(rates, 0.1).sum())
-    if np.ndim(answer) == 0 and answer == 40:
-        return "The stretch would last 40 updates. Does the run?"
-    return number(answer, right, rel=0, hint="At which update does the rate become 0.1?")
+    hint = "At which update does the rate become 0.1?"
+    slips = {40: "The stretch would last 40 updates. Does the run?"}
+    return number(answer, int(np.isclose(rates, 0.1).sum()), rel=0, hint=hint, slips=slips)
 
 
-@exercise("04 milestones")
-def _(answer: Any) -> Hint:
+def check_04_milestones(answer: Any) -> Hint:
+    """A recipe in epochs as milestones in updates."""
     lengths, per_epoch, total = [10, 20, 50], 25, 3000
     right = per_epoch * np.cumsum(lengths)
     if np.ndim(answer) != 1 or len(answer) == 0 or isinstance(answer, dict):
@@ -39,34 +38,35 @@ def _(answer: Any) -> Hint:
     return f"Update {off[0]} gets the rate {mine[off[0]]:g}." if len(off) else None
 
 
-@exercise("04 wait")
-def _(answer: Any) -> Hint:
+def check_04_wait(answer: Any) -> Hint:
+    """The smallest rate with which 60 updates bring nine tenths of the fall."""
     updates = 60
     right = math.log(10) / (2 * updates)
     exact = 1 - 10 ** (-1 / (2 * updates))  # where each update shrinks the square by (1 - rate)²
-    if np.ndim(answer) == 0 and math.isclose(answer, exact, rel_tol=0.01):
+    if number(answer, exact) is None:
         return None
-    if np.ndim(answer) == 0 and math.isclose(answer, 2 * right, rel_tol=0.02):
-        return "The loss goes with the square of the distance, so it shrinks twice as fast."
-    return number(answer, right, rel=0.03, hint="Which rate needs 60 updates for nine tenths?")
+    slips = {
+        2 * right: "The loss goes with the square of the distance, so it shrinks twice as fast."
+    }
+    hint = "Which rate needs 60 updates for nine tenths?"
+    return number(answer, right, rel=0.03, hint=hint, slips=slips)
 
 
-@exercise("04 stairs")
-def _(answer: Any) -> Hint:
+def check_04_stairs(answer: Any) -> Hint:
+    """A function of rates and lengths that gives the factor for a LambdaLR."""
     cases: list[tuple[list[float], list[int]]] = [
         ([0.1, 0.05, 0.01], [50, 30]),
         ([0.4, 0.4, 0.02, 0.3], [5, 1, 7]),
         ([0.2], []),
     ]
     for rates, lengths in cases:
-        steps = sum(lengths) + 5
         plan = np.repeat(rates, [*lengths, 5])
         factor = answer(list(rates), list(lengths))
         if not callable(factor):
             return f"It must return a function of t, not {factor!r}."
         if not np.isclose(float(factor(0)), 1):
             return f"At t = 0 its function gives {float(factor(0)):g}: it must give a factor."
-        mine = recorded(partial(LambdaLR, lr_lambda=factor), steps, lr=rates[0])
+        mine = recorded(partial(LambdaLR, lr_lambda=factor), len(plan), lr=rates[0])
         off = np.flatnonzero(~np.isclose(mine, plan))
         if len(off):
             t = int(off[0])
@@ -77,16 +77,12 @@ def _(answer: Any) -> Hint:
     return None
 
 
-@exercise("04 repair")
-def _(answer: Any) -> Hint:
-    for epochs, per_epoch in ((8, 25), (9, 10), (7, 3), (5, 44)):
-
-        def build(optimizer: Any, shape: tuple[int, int] = (epochs, per_epoch)) -> Any:
-            return answer(optimizer, *shape)
-
-        total = epochs * per_epoch
-        rates = recorded(build, total, lr=0.1)
-        case = f"With {epochs} epochs of {per_epoch} updates"
+def check_04_repair(answer: Any) -> Hint:
+    """A scheduler that cuts the rate at a half and at three quarters of all updates."""
+    for epochs, n in ((8, 25), (9, 10), (7, 3), (5, 44)):
+        total = epochs * n
+        rates = rates_under(answer, epochs, n, steps=total, lr=0.1)
+        case = f"With {epochs} epochs of {n} updates"
         cuts = np.flatnonzero(~np.isclose(rates[1:], rates[:-1])) + 1
         if len(cuts) == 0:
             return f"{case} the rate is never cut: is each milestone a whole number?"

@@ -3,52 +3,50 @@
 from typing import Any
 
 import numpy as np
-import torch
-from torch.nn import Parameter
 from torch.nn.functional import cross_entropy
 from torch.optim import SGD
 from torch.optim.lr_scheduler import CyclicLR, OneCycleLR
 from torch.utils.data import DataLoader, TensorDataset
 
 from lrcourse.data import digits
-from lrcourse.exercises.engine import Hint, exercise, number
+from lrcourse.exercises.engine import Hint, number
 from lrcourse.models import MLP
 from lrcourse.schedules import OneCycle, recorded, values
 
 
-@exercise("07 peak")
-def _(answer: Any) -> Hint:
+def check_07_peak(answer: Any) -> Hint:
+    """The update at which a OneCycleLR is at its peak."""
+
     def build(optimizer: Any) -> Any:
         return OneCycleLR(optimizer, max_lr=0.2, epochs=12, steps_per_epoch=50, pct_start=0.25)
 
     right = int(recorded(build, 600, lr=0.1).argmax())
-    if answer == right + 1:
-        return "Close. The first update is number 0."
-    if answer in (3, 2, 0.25 * 12):
-        return "That counts epochs. The class is stepped once per update."
-    return number(answer, right, rel=1e-9, hint="What share of how many updates is the rise?")
+    slips = dict.fromkeys((2, 3), "That counts epochs. The class is stepped once per update.")
+    slips[right + 1] = "Close. The first update is number 0."
+    hint = "What share of how many updates is the rise?"
+    return number(answer, right, rel=1e-9, hint=hint, slips=slips)
 
 
-@exercise("07 height")
-def _(answer: Any) -> Hint:
+def check_07_height(answer: Any) -> Hint:
+    """The rate of update 200 under a triangular2 CyclicLR."""
+
     def build(optimizer: Any) -> Any:
         return CyclicLR(optimizer, 0.001, 0.017, step_size_up=40, mode="triangular2")
 
-    right = recorded(build, 201, lr=0.1)[200]
-    for wrong, hint in (
-        (0.017 / 4, "What is halved is the height over the base, not the rate."),
-        (0.016 / 4, "That is the height. It stands on the base."),
-        (0.009, "Which cycle is it in? A cycle has a climb and a descent."),
-        (0.017, "That would be a top of the first cycle."),
-        (0.003, "Which cycle is it in? The first has the whole height."),
-    ):
-        if number(answer, wrong, rel=1e-3) is None:
-            return hint
-    return number(answer, right, hint="Which cycle is update 200 in, and where in it?")
+    hint = "Which cycle is update 200 in, and where in it?"
+    slips = {
+        0.017 / 4: "What is halved is the height over the base, not the rate.",
+        0.016 / 4: "That is the height. It stands on the base.",
+        0.009: "Which cycle is it in? A cycle has a climb and a descent.",
+        0.017: "That would be a top of the first cycle.",
+        0.003: "Which cycle is it in? The first has the whole height.",
+    }
+    return number(answer, recorded(build, 201, lr=0.1)[200], hint=hint, slips=slips)
 
 
-@exercise("07 scale")
-def _(answer: Any) -> Hint:
+def check_07_scale(answer: Any) -> Hint:
+    """A scale_fn with which the cycles' heights go 1, 1/2, 1/3, …"""
+
     def build(optimizer: Any) -> Any:
         return CyclicLR(optimizer, 0.0, 1.0, 5, scale_fn=answer, scale_mode="cycle")
 
@@ -76,22 +74,20 @@ def _loop(model: Any, optimizer: Any, scheduler: Any, loader: Any, pieces: int, 
     return np.array(rows).T
 
 
-@exercise("07 repair")
-def _(answer: Any) -> Hint:
+def check_07_repair(answer: Any) -> Hint:
+    """A OneCycleLR as long as a run that accumulates gradients."""
     images, peak, pieces, epochs = digits(), 0.2, 4, 6
     loader = DataLoader(TensorDataset(images.x[:300], images.y[:300]), batch_size=16)  # 19 batches
     updates = epochs * -(-len(loader) // pieces)
-    probe = SGD([Parameter(torch.ones(1))], lr=0.01, momentum=0.8)
-    try:
-        scheduler = answer(probe, loader, pieces, epochs, peak)
-    except ZeroDivisionError:
-        return "It divides by zero: how many updates did you give to the class?"
-    if not isinstance(scheduler, OneCycleLR) or scheduler.optimizer is not probe:
-        return "It must return a OneCycleLR on the optimizer that it was given."
     model = MLP((64, 8, 10), seed=0)
     optimizer = SGD(model.parameters(), lr=0.01, momentum=0.8)
     try:
         scheduler = answer(optimizer, loader, pieces, epochs, peak)
+    except ZeroDivisionError:
+        return "It divides by zero: how many updates did you give to the class?"
+    if not isinstance(scheduler, OneCycleLR) or scheduler.optimizer is not optimizer:
+        return "It must return a OneCycleLR on the optimizer that it was given."
+    try:
         rates, momenta = _loop(model, optimizer, scheduler, loader, pieces, epochs)
     except ValueError as error:
         if "Tried to step" in str(error):

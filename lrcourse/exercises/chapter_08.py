@@ -5,18 +5,17 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
 from torch.optim import SGD
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from lrcourse.data import digits
-from lrcourse.exercises.engine import Hint, exercise, number
+from lrcourse.exercises.engine import Hint, number, one_weight, rates_used
 from lrcourse.models import MLP
 
 
 def _rates(metrics: Any, **settings: Any) -> np.ndarray:
     """The rate after each value of the metric, under the real class, from 1."""
-    optimizer = SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    optimizer = one_weight(1.0)
     scheduler, rates = ReduceLROnPlateau(optimizer, **settings), []
     for metric in metrics:
         scheduler.step(metric)
@@ -24,32 +23,33 @@ def _rates(metrics: Any, **settings: Any) -> np.ndarray:
     return np.array(rates)
 
 
-@exercise("08 first cut")
-def _(answer: Any) -> Hint:
+def _first_cut(metrics: Any, **settings: Any) -> int:
+    """The number, from 1, of the value with which the rate is cut for the first time."""
+    return int(np.argmax(_rates(metrics, **settings) < 1)) + 1
 
+
+def check_08_first_cut(answer: Any) -> Hint:
+    """The epoch after which a patience of 2 cuts."""
     losses = [0.90, 0.80, 0.81, 0.79999, 0.80, 0.78, 0.78, 0.78, 0.78]
-    right = int(np.argmax(_rates(losses, patience=2) < 1)) + 1
-    if answer == right - 1:
-        return "That is the second bad epoch. How many does a patience of 2 bear?"
-    if answer in (8, 9):
-        return "By how much must epoch 4 beat epoch 2 to count as better?"
-    return number(answer, right, rel=1e-9, hint="Note the best so far and the count, row by row.")
+    right = _first_cut(losses, patience=2)
+    slips = dict.fromkeys((8, 9), "By how much must epoch 4 beat epoch 2 to count as better?")
+    slips[right - 1] = "That is the second bad epoch. How many does a patience of 2 bear?"
+    hint = "Note the best so far and the count, row by row."
+    return number(answer, right, rel=1e-9, hint=hint, slips=slips)
 
 
-@exercise("08 clock")
-def _(answer: Any) -> Hint:
+def check_08_clock(answer: Any) -> Hint:
+    """How many updates are made, at the least, before the default patience cuts."""
+    hint = "How many evaluations, the first one included?"
+    slips = {
+        5000: "The tenth bad value is still borne, and the first value of all is never bad.",
+        5500: "Close. Is the first value that it hears a bad one?",
+    }
+    return number(answer, 500 * _first_cut(np.ones(50)), rel=1e-9, hint=hint, slips=slips)
 
-    right = 500 * (int(np.argmax(_rates(np.ones(50)) < 1)) + 1)
-    if answer == 500 * 10:
-        return "The tenth bad value is still borne, and the first value of all is never bad."
-    if answer == 500 * 11:
-        return "Close. Is the first value that it hears a bad one?"
-    return number(answer, right, rel=1e-9, hint="How many evaluations, the first one included?")
 
-
-@exercise("08 likelihood")
-def _(answer: Any) -> Hint:
-
+def check_08_likelihood(answer: Any) -> Hint:
+    """The settings with which the class listens to a log-likelihood."""
     if not isinstance(answer, Mapping):
         return "A dictionary is asked for, such as {'patience': 3}."
     steps = np.arange(60)
@@ -61,36 +61,34 @@ def _(answer: Any) -> Hint:
     for name, (metric, cut) in cases.items():
         if (_rates(metric, **answer)[-1] < 1) != cut:
             return f"The likelihood that {name} is {'never cut' if cut else 'cut'}."
-    first = int(np.argmax(_rates(np.full(60, -2.0), **answer) < 1)) + 1
+    first = _first_cut(np.full(60, -2.0), **answer)
     if first != 5:
         return f"It works, but the flat one is cut at value {first}: is that a patience of 3?"
     return None
 
 
-@exercise("08 race")
-def _(answer: Any) -> Hint:
-
+def check_08_race(answer: Any) -> Hint:
+    """The patience of a stop that comes an interval after the second cut."""
     rates = _rates(np.ones(60), patience=4, cooldown=2, factor=0.5)
-    second_cut = int(np.argmax(rates < 0.5))  # bad values heard when it is made: the first is good
-    if answer == second_cut:
-        return "The second cut and the stop come with the same value: nothing is trained after it."
-    if answer == second_cut - 1:
-        return "The run is stopped just before the second cut."
-    if answer in (11, 2 * 5 + 1, 2 * 4 + 2):
-        return "Do values in the cooldown count towards the next cut?"
-    return number(answer, second_cut + 1, rel=1e-9, hint="Count the bad values, one by one.")
+    second = int(np.argmax(rates < 0.5))  # bad values heard when it is made: the first is good
+    hint = "Count the bad values, one by one."
+    slips = {
+        second: "The second cut and the stop come with the same value: nothing is trained "
+        "after it.",
+        second - 1: "The run is stopped just before the second cut.",
+        2 * 4 + 2: "Do values in the cooldown count towards the next cut?",
+    }
+    return number(answer, second + 1, rel=1e-9, hint=hint, slips=slips)
 
 
-@exercise("08 repair")
-def _(answer: Any) -> Hint:
-
+def check_08_repair(answer: Any) -> Hint:
+    """A loop that listens to the validation loss once an epoch."""
     batches, epochs = digits().batches(287), 14  # 5 updates an epoch
     losses = [3.0, 2.0, 1.5, 1.2, 1.1, 1.15, 1.2, 1.3, 0.9, 0.8, 0.85, 0.9, 0.95, 0.9]
     heard: list[int] = []
     model = MLP((64, 8, 10), seed=0)
     optimizer = SGD(model.parameters(), lr=0.1)
-    used: list[float] = []
-    optimizer.register_step_post_hook(lambda *_: used.append(optimizer.param_groups[0]["lr"]))
+    used = rates_used(optimizer)
 
     def validate(_: Any) -> float:
         heard.append(len(used))
@@ -113,6 +111,6 @@ def _(answer: Any) -> Hint:
         return "The rate was cut in the first epochs, while the loss it heard was falling."
     if not np.allclose(per_epoch[:, 0], plan):
         return "The cuts come in the wrong epochs."
-    if told is None or np.shape(told) != (len(used),) or not np.allclose(told, used):
+    if np.shape(told) != (len(used),) or not np.allclose(told, used):
         return "The updates use the right rates now. The ones it returns are others."
     return None

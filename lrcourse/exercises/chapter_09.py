@@ -1,7 +1,6 @@
 """Checks of chapter 09, Compose your own."""
 
 import math
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,22 +9,20 @@ from torch.optim import SGD
 from torch.optim.lr_scheduler import LambdaLR
 
 from lrcourse.chapters.conventions import habits
-from lrcourse.exercises.engine import Hint, exercise, number
-from lrcourse.schedules import Constant, Cosine, Linear, Warmup, recorded, values
+from lrcourse.exercises.engine import Hint, agrees, number, rates_under
+from lrcourse.schedules import Constant, Cosine, Linear, Warmup, values
 
 
-@exercise("09 slope")
-def _(answer: Any) -> Hint:
+def check_09_slope(answer: Any) -> Hint:
+    """By how much a factor falls per epoch on its way to a fifth."""
     fall = Linear(1, 0.2, 90 - 30)
-    if isinstance(answer, float) and math.isclose(answer, fall(1) - 1, rel_tol=0.01):
-        return "Give the size of the fall, without a sign."
-    return number(
-        answer, 1 - fall(1), rel=0.02, hint="How much must it fall, and over how many epochs?"
-    )
+    slips = {fall(1) - 1: "Give the size of the fall, without a sign."}
+    hint = "How much must it fall, and over how many epochs?"
+    return number(answer, 1 - fall(1), rel=0.02, hint=hint, slips=slips)
 
 
-@exercise("09 lengths")
-def _(answer: Any) -> Hint:
+def check_09_lengths(answer: Any) -> Hint:
+    """The length of one cosine, as Keras and as transformers count it."""
     total, warmup = 10_000, 500
     if not isinstance(answer, (tuple, list)) or len(answer) != 2:
         return "Two numbers are asked for: (for_keras, for_transformers)."
@@ -36,30 +33,23 @@ def _(answer: Any) -> Hint:
     return None
 
 
-@exercise("09 line")
-def _(answer: Any) -> Hint:
+def check_09_line(answer: Any) -> Hint:
+    """A function of t: rise, level part, cosine, and a line to 0."""
     right = Warmup(50, 0.1) >> Constant(1.0, 300) >> Cosine(100, end=0.2) >> Linear(0.2, 0, 50)
     parts = {50: "the rise", 350: "the level part", 450: "the cosine", 500: "the line to 0"}
-    for t in range(521):
-        mine = answer(t)
-        if mine is None or np.ndim(mine) != 0:
-            return f"At t = {t} it returns {mine!r}, and a number is asked for."
-        if not math.isclose(float(mine), right(t), rel_tol=1e-6, abs_tol=1e-9):
-            part = next((name for end, name in parts.items() if t < end), "the time after the end")
-            return f"The first wrong factor is at t = {t}, in {part}: {float(mine):.4g}."
-    return None
+
+    def told(t: int, mine: float) -> str:
+        part = next((name for end, name in parts.items() if t < end), "the time after the end")
+        return f"The first wrong factor is at t = {t}, in {part}: {mine:.4g}."
+
+    return agrees(answer, right, range(521), told=told)
 
 
-def _in_order(make: Any, warmup: int, total: int, optimizer: Any) -> Any:
-    return make(optimizer, warmup, total)
-
-
-@exercise("09 repair")
-def _(answer: Any) -> Hint:
+def check_09_repair(answer: Any) -> Hint:
+    """A scheduler that rises from a tenth and follows a cosine to the run's end."""
     for warmup, total in ((40, 200), (7, 50)):
         plan = values(Warmup(warmup, 0.1) >> Cosine(total - warmup), total, peak=0.1)
-        make = partial(_in_order, answer, warmup, total)
-        rates = recorded(make, total, lr=0.1)
+        rates = rates_under(answer, warmup, total, steps=total, lr=0.1)
         told = f"With a warmup of {warmup} and {total} updates in all,"
         if np.allclose(rates, plan):
             continue
@@ -78,8 +68,8 @@ def _(answer: Any) -> Hint:
     return None
 
 
-@exercise("09 thaw")
-def _(answer: Any) -> Hint:
+def check_09_thaw(answer: Any) -> Hint:
+    """A function: how many parts → a schedule for each, the last one first to rise."""
     for count in (1, 3):
         schedules = answer(count)
         if not isinstance(schedules, (list, tuple)) or len(schedules) != count:

@@ -1,6 +1,5 @@
 """Checks of chapter 10, Adaptive optimizers."""
 
-import math
 from typing import Any
 
 import numpy as np
@@ -12,35 +11,36 @@ from torch.optim import SGD, Adam, RMSprop
 from torch.optim.swa_utils import AveragedModel
 
 from lrcourse.data import digits
-from lrcourse.exercises.engine import Hint, exercise, number
+from lrcourse.exercises.engine import Hint, agrees, number, update, weights
 from lrcourse.models import MLP
 
 
-@exercise("10 first")
-def _(answer: Any) -> Hint:
+def check_10_first(answer: Any) -> Hint:
+    """How far RMSprop's first update moves a weight."""
     w = torch.zeros(1, dtype=torch.float64, requires_grad=True)
     w.grad = torch.full_like(w, 5.0)
     RMSprop([w], lr=0.001, alpha=0.9).step()
-    if answer in (0.001, 0.005, 0.01):
-        return {
-            0.001: "That is Adam's first update. RMSprop corrects nothing at the start.",
-            0.005: "That is SGD's first update. RMSprop divides by the gradient's size.",
-            0.01: "That is the step for alpha = 0.99. How large is v after one update here?",
-        }[answer]
-    return number(
-        answer, abs(w.item()), hint="How large is v after one update? Then take its root."
-    )
+    hint = "How large is v after one update? Then take its root."
+    slips = {
+        0.001: "That is Adam's first update. RMSprop corrects nothing at the start.",
+        0.005: "That is SGD's first update. RMSprop divides by the gradient's size.",
+        0.01: "That is the step for alpha = 0.99. How large is v after one update here?",
+    }
+    return number(answer, abs(w.item()), hint=hint, slips=slips)
 
 
-@exercise("10 window")
-def _(answer: Any) -> Hint:
-    if isinstance(answer, float) and math.isclose(answer, 0.0003 * 0.1):
-        return "That is the share of the weights that one update takes away. Turn it upside down."
-    return number(answer, 1 / (0.0003 * 0.1), rel=0.02, hint="Which share does each update forget?")
+def check_10_window(answer: Any) -> Hint:
+    """Over how many updates AdamW's weights are an average."""
+    share = 0.0003 * 0.1
+    slips = {
+        share: "That is the share of the weights that one update takes away. Turn it upside down."
+    }
+    hint = "Which share does each update forget?"
+    return number(answer, 1 / share, rel=0.02, hint=hint, slips=slips)
 
 
-@exercise("10 mean")
-def _(answer: Any) -> Hint:
+def check_10_mean(answer: Any) -> Hint:
+    """The schedule that weighs updates as the mean of the last 300 weights does."""
     model = nn.ParameterList([torch.zeros(1000, dtype=torch.float64)])
     optimizer, mean = SGD(model.parameters(), lr=1.0), AveragedModel(model)
     for t in range(1000):
@@ -50,17 +50,14 @@ def _(answer: Any) -> Hint:
         if t >= 700:
             mean.update_parameters(model)
     right = mean.module.get_parameter("0").detach().numpy()
-    for t in [*range(0, 1000, 50), 699, 700, 701, 999]:
-        mine = answer(t)
-        if mine is None or np.ndim(mine) != 0:
-            return f"At t = {t} it returns {mine!r}, and a number is asked for."
-        if not math.isclose(float(mine), right[t], abs_tol=1e-9):
-            return f"At t = {t} it gives {float(mine):.4g}. In how many of the 300 is update {t}?"
-    return None
+    told = "At t = {0} it gives {1:.4g}. In how many of the 300 is update {0}?".format
+    return agrees(
+        answer, right.__getitem__, [*range(0, 1000, 50), 699, 700, 701, 999], rel=0, told=told
+    )
 
 
-@exercise("10 adam")
-def _(answer: Any) -> Hint:
+def check_10_adam(answer: Any) -> Hint:
+    """One update of Adam as a function."""
     generator = torch.Generator().manual_seed(0)
     sizes = torch.tensor([1.0, 100.0, 1e-3, 1e-9], dtype=torch.float64)
     ours = torch.ones(4, dtype=torch.float64)
@@ -86,9 +83,9 @@ def _(answer: Any) -> Hint:
     return None
 
 
-@exercise("10 modes")
-def _(answer: Any) -> Hint:
-    data, calls = digits(), []
+def check_10_modes(answer: Any) -> Hint:
+    """A loop for a schedule-free optimizer, scored and left in the right mode."""
+    data = digits()
     batches = data.batches(100)
 
     def made() -> tuple[Any, Any]:
@@ -97,17 +94,13 @@ def _(answer: Any) -> Hint:
 
     def score(model: Any) -> float:
         with torch.no_grad():
-            calls.append(cross_entropy(model(data.x_test), data.y_test).item())
-        return calls[-1]
+            return cross_entropy(model(data.x_test), data.y_test).item()
 
     model, optimizer = made()
     at_y, at_x = [], []
     optimizer.train()
     for t in range(30):
-        x, y = batches(t)
-        optimizer.zero_grad()
-        cross_entropy(model(x), y).backward()
-        optimizer.step()
+        update(model, optimizer, batches(t))
         if (t + 1) % 10 == 0:
             at_y.append(score(model))
             optimizer.eval()
@@ -117,13 +110,12 @@ def _(answer: Any) -> Hint:
 
     mine, optimizer = made()
     told = answer(mine, optimizer, batches, 30, 10, score)
-    if told is None or np.shape(told) != (3,):
+    if np.shape(told) != (3,):
         return "It must return the three scores of a run with 30 updates and every = 10."
     if np.allclose(told, at_y, rtol=1e-4):
         return "These are scores of the weights that gradients are taken at, not of the answer."
     if not np.allclose(told, at_x, rtol=1e-4):
         return "The scores are off: does it make 30 updates, all in the optimizer's training mode?"
-    pairs = zip(mine.parameters(), model.parameters(), strict=True)
-    if not all(torch.allclose(p, q, atol=1e-5) for p, q in pairs):
+    if not torch.allclose(weights(mine), weights(model), atol=1e-5):
         return "The scores are right. In which mode does it leave the weights at the end?"
     return None

@@ -7,52 +7,42 @@ import numpy as np
 import torch
 from torch.optim import SGD
 
-from lrcourse.exercises.engine import Hint, exercise, number
+from lrcourse.exercises.engine import Hint, agrees, number
 from lrcourse.schedules import InverseSqrt, Linear, Noam, Plateau
 
 
-@exercise("12 warmup")
-def _(answer: Any) -> Hint:
-    return number(
-        answer,
-        1 / (1024 * 0.0005**2),
-        hint="The peak is 1/√(width × warmup). Solve for the warmup.",
-    )
+def check_12_warmup(answer: Any) -> Hint:
+    """The warmup with which Noam peaks at 0.0005."""
+    hint = "The peak is 1/√(width × warmup). Solve for the warmup."
+    return number(answer, 1 / (1024 * 0.0005**2), hint=hint)
 
 
-@exercise("12 tenth")
-def _(answer: Any) -> Hint:
-    if isinstance(answer, int | float) and math.isclose(answer, 40_000, rel_tol=0.01):
-        return "That is ten warmups. The tail falls like a root: what is √10?"
-    return number(answer, 100 * 4000 - 1, hint="Where is √(warmup / s) a tenth?")
+def check_12_tenth(answer: Any) -> Hint:
+    """The update at which Noam is down to a tenth of its peak."""
+    slips = {40_000: "That is ten warmups. The tail falls like a root: what is √10?"}
+    return number(answer, 100 * 4000 - 1, hint="Where is √(warmup / s) a tenth?", slips=slips)
 
 
-def _why(t: int, mine: float) -> str:
-    if t == 400 and mine == 0:
-        return " InverseSqrt brings its own rise."
-    return " Where does the tail stand at 1800?" if t == 1800 else ""
-
-
-@exercise("12 landing")
-def _(answer: Any) -> Hint:
+def check_12_landing(answer: Any) -> Hint:
+    """A function of t: a rise, a tail like 1/√t, and a line to 0 from where it stands."""
     tail = InverseSqrt(400)
     right = tail.take(1800) >> Linear(tail(1800), 0, 200)
-    parts = {"rise": (0, 100, 399), "tail": (400, 900, 1799), "landing": (1800, 1801, 1900, 1999)}
-    for part, times in parts.items():
-        for t in times:
-            mine = answer(t)
-            if mine is None or np.ndim(mine) != 0:
-                return f"At t = {t} it returns {mine!r}, and a number is asked for."
-            if not math.isclose(float(mine), right(t), rel_tol=1e-6, abs_tol=1e-9):
-                why = _why(t, float(mine))
-                return f"At t = {t}, in the {part}, it gives {float(mine):.4g}.{why}"
-    if not abs(float(answer(2000))) < 1e-9:
+
+    def told(t: int, mine: float) -> str:
+        part = "rise" if t < 400 else "tail" if t < 1800 else "landing"
+        why = " Where does the tail stand at 1800?" if t == 1800 else ""
+        if t == 400 and mine == 0:
+            why = " InverseSqrt brings its own rise."
+        return f"At t = {t}, in the {part}, it gives {mine:.4g}.{why}"
+
+    hint = agrees(answer, right, (0, 100, 399, 400, 900, 1799, 1800, 1801, 1900, 1999), told=told)
+    if hint is None and not abs(float(answer(2000))) < 1e-9:
         return "At t = 2000 it should be down at 0."
-    return None
+    return hint
 
 
-@exercise("12 noam")
-def _(answer: Any) -> Hint:
+def check_12_noam(answer: Any) -> Hint:
+    """A function: width, warmup → Noam's function of t."""
     for width, warmup in ((64, 10), (512, 400)):
         mine, right = answer(width, warmup), Noam(width, warmup)
         if not callable(mine):
@@ -74,8 +64,8 @@ def _(answer: Any) -> Hint:
     return None
 
 
-@exercise("12 both")
-def _(answer: Any) -> Hint:
+def check_12_both(answer: Any) -> Hint:
+    """A loop in which a schedule and a plateau set the rates of two groups."""
     schedule = InverseSqrt(5)
     losses = [3.0, 2.0, *[2.0] * 6, 1.0, *[1.5] * 11]
     groups = [{"params": [torch.nn.Parameter(torch.zeros(1))], "lr": rate} for rate in (1.0, 0.1)]
@@ -100,10 +90,9 @@ def _(answer: Any) -> Hint:
         return "The first parameter group is right. What of the second?"
     if np.allclose(mine, late):
         return "A cut acts one update late: in which order do the two hear and write?"
-    wrong = np.flatnonzero(~np.isclose(mine, right).all(axis=1))
+    wrong = np.argwhere(~np.isclose(mine, right))
     if len(wrong):
-        t = int(wrong[0])
-        group = int(np.flatnonzero(~np.isclose(mine[t], right[t]))[0])
+        t, group = wrong[0]
         times = mine[t, group] / right[t, group] if right[t, group] else math.inf
         return f"Update {t} of group {group} runs at {times:.3g} times the rate that was meant."
     return None

@@ -4,46 +4,41 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+from torch import Tensor
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
 from lrcourse.chapters.recipes import schedule
 from lrcourse.data import digits
-from lrcourse.exercises.engine import Hint, exercise, number
+from lrcourse.exercises.engine import Hint, agrees, number, update, weights
 from lrcourse.models import MLP
 from lrcourse.schedules import Constant, Cosine, Linear, OneMinusSqrt, Warmup
 
 
-@exercise("14 ledger")
-def _(answer: Any) -> Hint:
+def check_14_ledger(answer: Any) -> Hint:
+    """How many updates four finished models take with one trunk."""
     horizons = np.array([1000, 2000, 4000, 8000])
     trunk, cooldowns = 0.9 * horizons.max(), 0.1 * horizons.sum()
-    if not isinstance(answer, str) and answer == horizons.sum():
-        return "That is one run for each. How much do they share?"
-    if not isinstance(answer, str) and answer == 0.9 * horizons.sum() + cooldowns:
-        return "The trunk is run only once."
-    if not isinstance(answer, str) and answer == horizons.max() + cooldowns:
-        return "The trunk may end where its last cooldown branches off."
-    return number(answer, trunk + cooldowns, rel=1e-6, hint="One trunk, and four cooldowns.")
+    hint = "One trunk, and four cooldowns."
+    slips = {
+        horizons.sum(): "That is one run for each. How much do they share?",
+        horizons.max() + cooldowns: "The trunk may end where its last cooldown branches off.",
+    }
+    return number(answer, trunk + cooldowns, rel=1e-6, hint=hint, slips=slips)
 
 
-@exercise("14 plan")
-def _(answer: Any) -> Hint:
+def check_14_plan(answer: Any) -> Hint:
+    """A function of t: warmup, trunk, 1 − sqrt down to a twentieth."""
     right = Warmup(200) >> Constant(1.0, 4800) >> OneMinusSqrt(1000, end=0.05) >> Constant(0.05)
     if not callable(answer):
         return "A function of t is asked for: a schedule, for instance."
-    for t in [0, 1, 100, 199, 200, 201, 4999, 5000, 5001, 5250, 5999, 6000, 6001, 9000]:
-        mine = answer(t)
-        if mine is None or np.ndim(mine) != 0:
-            return f"At t = {t} it gives {mine!r}, and a number is asked for."
-        if not np.isclose(float(mine), right(t), atol=1e-9):
-            return f"At t = {t} it gives {float(mine):.4g}. Which part is that, and how far is it?"
-    return None
+    times = [0, 1, 100, 199, 200, 201, 4999, 5000, 5001, 5250, 5999, 6000, 6001, 9000]
+    told = "At t = {} it gives {:.4g}. Which part is that, and how far is it?".format
+    return agrees(answer, right, times, rel=1e-5, told=told)
 
 
-@exercise("14 stages")
-def _(answer: Any) -> Hint:
+def check_14_stages(answer: Any) -> Hint:
+    """The text of a run's stages: a cosine, cut and brought to zero."""
     if not isinstance(answer, str):
         return "Give the text of the stages, in quotes."
     plan = schedule(answer)
@@ -63,42 +58,41 @@ def _(answer: Any) -> Hint:
     return None
 
 
-def _cooled(at: int, count: int, clock: int, first: int) -> torch.Tensor:
-    """The weights after a trunk of `at` updates and a branch of `count`."""
-    model, batches = MLP((64, 16, 10), seed=0), digits().batches(32)
-    optimizer = AdamW(model.parameters(), lr=0.01)
-    plan = Constant(1.0, at) >> Linear(1, 0, count)
-    for t in range(at + count):
-        if t == at:
-            scheduler = LambdaLR(optimizer, lambda t: plan(t + clock))
-        x, y = batches(t if t < at else first + t - at)
-        optimizer.zero_grad()
-        F.cross_entropy(model(x), y).backward()
-        optimizer.step()
-        if t >= at:
-            scheduler.step()
-    return torch.nn.utils.parameters_to_vector(model.parameters()).detach()
+def _start() -> tuple[torch.nn.Module, AdamW]:
+    model = MLP((64, 16, 10), seed=0)
+    return model, AdamW(model.parameters(), lr=0.01)
 
 
-@exercise("14 branch")
-def _(answer: Any) -> Hint:
-    at, count = 24, 12
-    trunk, batches = MLP((64, 16, 10), seed=0), digits().batches(32)
-    optimizer = AdamW(trunk.parameters(), lr=0.01)
+def _cooled(at: int, count: int, clock: int, first: int) -> Tensor:
+    """The weights after a trunk of `at` updates and a branch of `count`.
+
+    The branch begins with its schedule at `clock` and with minibatch `first`.
+    """
+    (model, optimizer), batches = _start(), digits().batches(32)
     for t in range(at):
-        x, y = batches(t)
-        optimizer.zero_grad()
-        F.cross_entropy(trunk(x), y).backward()
-        optimizer.step()
-    before = torch.nn.utils.parameters_to_vector(trunk.parameters()).detach().clone()
+        update(model, optimizer, batches(t))
+    plan = Constant(1.0, at) >> Linear(1, 0, count)
+    scheduler = LambdaLR(optimizer, lambda t: plan(t + clock))
+    for t in range(count):
+        update(model, optimizer, batches(first + t))
+        scheduler.step()
+    return weights(model)
+
+
+def check_14_branch(answer: Any) -> Hint:
+    """A function that branches a cooldown off a trunk, and leaves the trunk as it is."""
+    at, count = 24, 12
+    (trunk, optimizer), batches = _start(), digits().batches(32)
+    for t in range(at):
+        update(trunk, optimizer, batches(t))
+    before = weights(trunk)
     twin = answer(trunk, optimizer, batches, at, count)
     if not isinstance(twin, torch.nn.Module):
         return "It must return the branch's model."
     if twin is trunk:
         return "It must leave the trunk as it is, and return another model."
-    mine = torch.nn.utils.parameters_to_vector(twin.parameters()).detach()
-    after = torch.nn.utils.parameters_to_vector(trunk.parameters()).detach()
-    if not torch.equal(after, before):
+    mine = weights(twin)
+    if not torch.equal(weights(trunk), before):
         return "The trunk's weights have moved: they must stay, for the next branch."
     if torch.equal(mine, before):
         return "The branch's weights have not moved at all. Whose weights does its optimizer hold?"

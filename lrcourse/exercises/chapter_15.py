@@ -6,24 +6,23 @@ from typing import Any
 import numpy as np
 
 from lrcourse.chapters.theory import LossLaw, areas, bound
-from lrcourse.exercises.engine import Hint, exercise, number
+from lrcourse.exercises.engine import Hint, is_number, number
 from lrcourse.schedules import Constant, Cosine, Linear, Warmup, values, wsd
 
 
-@exercise("15 peak")
-def _(answer: Any) -> Hint:
+def check_15_peak(answer: Any) -> Hint:
+    """The line's best peak, from WSD's and the ratio that the bound predicts."""
     line, other = bound(Linear(1, 0, 1000), 1000), bound(wsd(1000, 0, 200), 1000)
-    right = 0.008 * line.best_peak / other.best_peak
-    if not isinstance(answer, str) and np.ndim(answer) == 0:
-        if np.isclose(answer, 0.008):
-            return "That is WSD's. Which of the two spends more of the run at high rates?"
-        if np.isclose(answer, 0.008 * other.best_peak / line.best_peak, rtol=0.01):
-            return "That is the ratio upside down. Which of the two has the lower rates?"
-        if np.isclose(answer, line.best_peak, rtol=0.01):
-            return "That is in the bound's units. Only ratios carry over."
-        if np.isclose(answer, 0.008 * line.lowest / other.lowest, rtol=0.01):
-            return "That is the ratio of the bounds, not of their best peaks."
-    return number(answer, right, rel=0.02, hint="0.008 times the ratio of two best peaks.")
+    ratio = line.best_peak / other.best_peak
+    hint = "0.008 times the ratio of two best peaks."
+    slips = {
+        0.008: "That is WSD's. Which of the two spends more of the run at high rates?",
+        0.008 / ratio: "That is the ratio upside down. Which of the two has the lower rates?",
+        line.best_peak: "That is in the bound's units. Only ratios carry over.",
+        0.008 * line.lowest / other.lowest: "That is the ratio of the bounds, not of their "
+        "best peaks.",
+    }
+    return number(answer, 0.008 * ratio, rel=0.02, hint=hint, slips=slips)
 
 
 @cache
@@ -32,16 +31,14 @@ def _updates() -> int:
     return next(n for n in range(1000, 4000) if bound(Constant(), n).lowest <= goal)
 
 
-@exercise("15 updates")
-def _(answer: Any) -> Hint:
-    if isinstance(answer, (str, bool)) or np.ndim(answer) != 0 or int(answer) != answer:
+def check_15_updates(answer: Any) -> Hint:
+    """How many updates a constant rate needs for the bound of a line."""
+    if not is_number(answer) or int(answer) != answer:
         return "A whole number of updates is asked for."
     if answer < 1:
         return "At least one update."
-    goal, mine = (
-        bound(Linear(1, 0, 1000), 1000).lowest,
-        bound(Constant(), min(int(answer), 9999)).lowest,
-    )
+    goal = bound(Linear(1, 0, 1000), 1000).lowest
+    mine = bound(Constant(), min(int(answer), 9999)).lowest
     if mine > goal:
         return f"After {answer} updates the constant's bound is still {mine / goal:.5f} times that."
     if answer > _updates():
@@ -49,8 +46,8 @@ def _(answer: Any) -> Hint:
     return None
 
 
-@exercise("15 annealing")
-def _(answer: Any) -> Hint:
+def check_15_annealing(answer: Any) -> Hint:
+    """A function: rates, memory → what annealing has brought after each update."""
     cases = [
         (values(Cosine(40), 40, 0.01), 0.9),
         (np.array([1.0, 1.0, 0.5, 0.5, 0.25]), 0.5),
@@ -65,28 +62,28 @@ def _(answer: Any) -> Hint:
             return f"{len(rates)} updates give an answer of shape {mine.shape}."
         if i < 2 and np.allclose(mine, memory * right):
             return "Each push is too small by one factor. When does it begin to fade?"
-        if i < 2 and not np.allclose(mine, right):
-            at = int(np.flatnonzero(~np.isclose(mine, right))[0])
-            seen, due = mine[at], right[at]
-            return f"Without a warmup it is off from update {at} on: {seen:.4g}, not {due:.4g}."
+        off = np.flatnonzero(~np.isclose(mine, right))
+        if i < 2 and len(off):
+            seen, due = mine[off[0]], right[off[0]]
+            return f"Without a warmup it is off from update {off[0]} on: {seen:.4g}, not {due:.4g}."
         if np.any(mine < -1e-12):
             return "In a run with a warmup it falls below 0: the rise counts as something."
-        if i == 3 and not np.allclose(mine, right):
+        if i == 3 and len(off):
             return "It is off where the rate rises after its peak: a later rise counts against it."
-        if not np.allclose(mine, right):
+        if len(off):
             return "It is right without a warmup, and off with one."
     return None
 
 
-@exercise("15 design")
-def _(answer: Any) -> Hint:
+def check_15_design(answer: Any) -> Hint:
+    """A schedule that stays at its peak at first and that both theories like."""
     if not callable(answer):
         return "A function of t is asked for: a schedule, for instance."
     steps, peak, line = 640, 0.012, Linear(1, 0, 640)
     factors = values(answer, steps)
-    if not np.allclose(factors[:200], factors.max()):
-        at = int(np.flatnonzero(~np.isclose(factors[:200], factors.max()))[0])
-        return f"At update {at} it is not at the peak, and the first 200 must be."
+    off = np.flatnonzero(~np.isclose(factors[:200], factors.max()))
+    if len(off):
+        return f"At update {off[0]} it is not at the peak, and the first 200 must be."
     if not np.isclose(factors.max(), 1):
         return "Its highest factor must be 1: the peak is chosen apart."
     more = bound(answer, steps).lowest / bound(line, steps).lowest

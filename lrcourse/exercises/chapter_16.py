@@ -11,43 +11,39 @@ from torch.optim import SGD
 from torch.optim.lr_scheduler import LambdaLR
 
 from lrcourse.data import digits
-from lrcourse.exercises.engine import Hint, exercise, number
+from lrcourse.exercises.engine import Hint, number, rates_used, weights
 from lrcourse.models import MLP
 from lrcourse.schedules import Linear
 
 
-@exercise("16 clock")
-def _(answer: Any) -> Hint:
+def check_16_clock(answer: Any) -> Hint:
+    """Updates in all and of warmup, when the batch is four times as large."""
     if np.shape(answer) != (2,):
         return "Two numbers are asked for: updates in all, and updates of warmup."
     total, warmup = (float(value) for value in answer)
-    if (total, warmup) == (125, 2000):
-        return "The right numbers, in the other order: all updates first."
-    if (total, warmup) == (2000, 500):
-        return "500 updates of the new run read four times the samples of the old warmup."
+    if (total, warmup) == (2000, 125):
+        return None
     if total == 8000:
         return "8000 updates of batch 128 read four times the samples."
-    if (total, warmup) == (2000, 2000):
-        return "The warmup is a part of the run, not more of it."
-    if (total, warmup) != (2000, 125):
-        return "How many samples does the old run read, and how many its warmup?"
-    return None
+    slips: dict[tuple[float, float], str] = {
+        (125, 2000): "The right numbers, in the other order: all updates first.",
+        (2000, 500): "500 updates of the new run read four times the samples of the old warmup.",
+        (2000, 2000): "The warmup is a part of the run, not more of it.",
+    }
+    hint = "How many samples does the old run read, and how many its warmup?"
+    return slips.get((total, warmup), hint)
 
 
-@exercise("16 both")
-def _(answer: Any) -> Hint:
-    right = 0.002 * 4**0.5 * 0.25**-0.3
-    if isinstance(answer, (int, float)):
-        for wrong, hint in (
-            (0.002 * 4**0.5, "That holds the updates fixed. How many are there now?"),
-            (0.002 * 4**0.5 * 4**-0.3, "Four times the batch: are there more updates, or fewer?"),
-            (0.002 * 4, "That is the linear rule. The calculator has two other exponents."),
-            (0.002 * 0.25**-0.3, "That is what the updates do. The batch has changed, too."),
-        ):
-            if math.isclose(answer, wrong, rel_tol=0.01):
-                return hint
+def check_16_both(answer: Any) -> Hint:
+    """Adam's rate for a larger batch at the same samples, by both exponents."""
     hint = "Batch × 4 at fixed samples: what happens to the updates?"
-    return number(answer, right, rel=0.02, hint=hint)
+    slips = {
+        0.002 * 4**0.5: "That holds the updates fixed. How many are there now?",
+        0.002 * 4**0.5 * 4**-0.3: "Four times the batch: are there more updates, or fewer?",
+        0.002 * 4: "That is the linear rule. The calculator has two other exponents.",
+        0.002 * 0.25**-0.3: "That is what the updates do. The batch has changed, too.",
+    }
+    return number(answer, 0.002 * 4**0.5 * 0.25**-0.3, rel=0.02, hint=hint, slips=slips)
 
 
 _STAGES: list[tuple[list[tuple[float, int]], int, float]] = [
@@ -57,8 +53,8 @@ _STAGES: list[tuple[list[tuple[float, int]], int, float]] = [
 ]
 
 
-@exercise("16 twin")
-def _(answer: Any) -> Hint:
+def check_16_twin(answer: Any) -> Hint:
+    """A function: stages of a decay → batches and updates of its twin at a constant rate."""
     whole = True
     for stages, batch, power in _STAGES:
         mine = answer(list(stages), batch, power)
@@ -72,35 +68,19 @@ def _(answer: Any) -> Hint:
             if not math.isclose(size**-power, factor * batch**-power, rel_tol=1e-6):
                 return f"{where} {got}: rate ÷ batch^power is not what it was under the decay."
         whole &= all(isinstance(value, (int, np.integer)) for pair in mine for value in pair)
-    return (
-        None if whole else "The numbers are right. Return them as int: a batch is a whole number."
-    )
+    if not whole:
+        return "The numbers are right. Return them as int: a batch is a whole number."
+    return None
 
 
-class _Recorder(SGD):
-    """SGD that notes the rate of each update."""
-
-    def __init__(self, parameters: Any, lr: float):
-        super().__init__(parameters, lr=lr, momentum=0.9)
-        self.used: list[float] = []
-
-    def step(self, closure: Any = None) -> Any:
-        self.used.append(float(self.param_groups[0]["lr"]))
-        return super().step(closure)
-
-
-def _flat(model: nn.Module) -> Tensor:
-    return torch.cat([w.detach().flatten() for w in model.parameters()])
-
-
-@exercise("16 repair")
-def _(answer: Any) -> Hint:
+def check_16_repair(answer: Any) -> Hint:
+    """A loop that makes one update from several small batches."""
     pieces, updates, rate = 4, 12, 0.1
     data, schedule = digits(torch.float64), Linear(1, 0, 12)
 
-    def made() -> tuple[nn.Module, _Recorder]:
+    def made() -> tuple[nn.Module, SGD]:
         model = MLP((64, 8, 10), seed=0).double()
-        return model, _Recorder(model.parameters(), rate)
+        return model, SGD(model.parameters(), lr=rate, momentum=0.9)
 
     def reference(sums: bool = False, last: bool = False) -> Tensor:
         """The weights after the right run, or after one with a fault."""
@@ -114,11 +94,11 @@ def _(answer: Any) -> Hint:
                 (cross_entropy(model(x), y) / (1 if sums else pieces)).backward()
             optimizer.step()
             scheduler.step()
-        return _flat(model)
+        return weights(model)
 
     model, optimizer = made()
+    used = rates_used(optimizer)
     answer(model, optimizer, schedule, data.batches(8), pieces, updates)
-    used = optimizer.used
     if len(used) != updates:
         return f"Asked for {updates} updates of {pieces} pieces, it makes {len(used)} updates."
     plan = [rate * schedule(t) for t in range(updates)]
@@ -127,12 +107,14 @@ def _(answer: Any) -> Hint:
             f"The line to zero over {updates} updates should use rate {plan[6]:.3g} at update 6; "
             f"it uses {used[6]:.3g}. What does the scheduler count?"
         )
-    mine = _flat(model)
-    if torch.allclose(mine, reference(), atol=1e-9):
+
+    def like(**fault: bool) -> bool:
+        return torch.allclose(weights(model), reference(**fault), atol=1e-9)
+
+    if like():
         return None
-    if torch.allclose(mine, reference(sums=True), atol=1e-9):
+    if like(sums=True):
         return f"The rates are right. The steps are {pieces} times those of the large batch."
-    for sums in (False, True):
-        if torch.allclose(mine, reference(sums=sums, last=True), atol=1e-9):
-            return "The rates are right. The weights are as if only each last piece were read."
+    if like(last=True) or like(sums=True, last=True):
+        return "The rates are right. The weights are as if only each last piece were read."
     return "The rates are right, the weights are not those of one large batch. What adds up?"

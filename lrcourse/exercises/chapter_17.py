@@ -5,18 +5,16 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
-from torch.nn.utils import clip_grad_norm_
 from torch.optim import SGD
 
 from lrcourse.chapters.clinic import WARDS, causes
 from lrcourse.data import digits
-from lrcourse.exercises.engine import Hint, exercise
+from lrcourse.exercises.engine import Hint, rates_used, update, weights
 from lrcourse.models import MLP
 from lrcourse.schedules import Cosine, Warmup, values
 
 
-def diagnosis(ward: str, answer: Any) -> Hint:
+def _diagnosis(ward: str, answer: Any) -> Hint:
     """A hint unless `answer` holds the number of the right cause for each case of the ward."""
     cases, offered = WARDS[ward][0], causes(ward)
     numbers = list(answer) if isinstance(answer, (list, tuple)) else []
@@ -28,32 +26,31 @@ def diagnosis(ward: str, answer: Any) -> Hint:
     return None
 
 
-@exercise("17 clock")
-def _(answer: Any) -> Hint:
-    return diagnosis("clock", answer)
+def check_17_clock(answer: Any) -> Hint:
+    """The causes of the first ward's four cases."""
+    return _diagnosis("clock", answer)
 
 
-@exercise("17 seams")
-def _(answer: Any) -> Hint:
-    return diagnosis("seams", answer)
+def check_17_seams(answer: Any) -> Hint:
+    """Those of the second."""
+    return _diagnosis("seams", answer)
 
 
-@exercise("17 hands")
-def _(answer: Any) -> Hint:
-    return diagnosis("hands", answer)
+def check_17_hands(answer: Any) -> Hint:
+    """Those of the third."""
+    return _diagnosis("hands", answer)
 
 
-@exercise("17 plan")
-def _(answer: Any) -> Hint:
-    return diagnosis("plan", answer)
+def check_17_plan(answer: Any) -> Hint:
+    """Those of the fourth."""
+    return _diagnosis("plan", answer)
 
 
-@exercise("17 repair")
-def _(answer: Any) -> Hint:
+def check_17_repair(answer: Any) -> Hint:
+    """A loop that warms up, follows a cosine, clips, and returns the rates that it used."""
     steps, limit, bad = 60, 2.0, 35
     plan = values(Warmup(20, 0.1) >> Cosine(steps - 20), steps, 0.1)
-    data = digits()
-    clean = data.batches(32, 0)
+    clean = digits().batches(32, 0)
 
     def batches(t: int) -> tuple[Tensor, Tensor]:
         x, y = clean(t)
@@ -61,23 +58,12 @@ def _(answer: Any) -> Hint:
 
     mine = MLP((64, 16, 10), seed=0)
     optimizer = SGD(mine.parameters(), lr=0.1)
-    used: list[float] = []
-    moved: list[float] = []
-    start: list[Tensor] = []
-
-    def flat() -> Tensor:
-        return torch.cat([p.detach().flatten() for p in mine.parameters()])
-
-    def before(*_: Any) -> None:
-        used.append(float(optimizer.param_groups[0]["lr"]))
-        start[:] = [flat()]
-
-    optimizer.register_step_pre_hook(before)
-    optimizer.register_step_post_hook(lambda *_: moved.append((flat() - start[0]).norm().item()))
+    used, places = rates_used(optimizer), [weights(mine)]
+    optimizer.register_step_post_hook(lambda *_: places.append(weights(mine)))
     told = answer(mine, optimizer, batches, steps, limit)
     if len(used) != steps:
         return f"It was to make {steps} updates and made {len(used)}."
-    if told is None or np.shape(told) != (steps,):
+    if np.shape(told) != (steps,):
         return "It must return the rate of each update."
     if not np.allclose(used, plan, rtol=1e-6, atol=1e-9):
         t = int(np.argmax(np.abs(np.array(used) - plan)))
@@ -85,7 +71,8 @@ def _(answer: Any) -> Hint:
             f"Furthest off is update {t}: it uses {used[t] / 0.1:.3f} of the peak, the plan says "
             f"{plan[t] / 0.1:.3f}."
         )
-    far = np.flatnonzero(np.array(moved) > 1.01 * np.array(used) * limit)
+    moved = torch.stack(places).diff(dim=0).norm(dim=1).numpy()
+    far = np.flatnonzero(moved > 1.01 * np.array(used) * limit)
     if len(far):
         t = int(far[0])
         return (
@@ -97,13 +84,8 @@ def _(answer: Any) -> Hint:
     theirs = MLP((64, 16, 10), seed=0)
     twin = SGD(theirs.parameters(), lr=0.1)
     for t in range(steps):
-        x, y = batches(t)
-        twin.zero_grad()
-        cross_entropy(theirs(x), y).backward()
-        clip_grad_norm_(theirs.parameters(), limit)
         twin.param_groups[0]["lr"] = float(plan[t])
-        twin.step()
-    right = torch.cat([p.detach().flatten() for p in theirs.parameters()])
-    if not torch.allclose(flat(), right, atol=1e-4):
+        update(theirs, twin, batches(t), clip=limit)
+    if not torch.allclose(weights(mine), weights(theirs), atol=1e-4):
         return "Rates and limit are right, and yet the weights are others. What else was changed?"
     return None

@@ -1,32 +1,56 @@
-"""What a check is made of: a registry of small functions, and the words they answer with."""
+"""How a check is found by its name, the words it answers with, and what several checks share.
+
+The check of exercise "06 left" is the function `check_06_left` of the module `chapter_06`: it takes
+the answer, and returns None or a hint. There is no list of checks; the name alone finds one, and
+loads that chapter's module and no other.
+"""
 
 import math
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.nn.utils import clip_grad_norm_, parameters_to_vector
+from torch.optim import SGD, Optimizer
 
-__all__ = ["Hint", "check", "exercise", "names", "number"]
+from lrcourse.schedules import recorded
+
+__all__ = ["Hint", "agrees", "check", "is_number", "names", "number"]
+__all__ += ["one_weight", "rates_under", "rates_used", "update", "walk", "weights"]
 
 Hint = str | None
-_EXERCISES: dict[str, Callable[[Any], Hint]] = {}
+"""What a check returns: None when the answer is right, else a hint."""
 
 
-def exercise(name: str) -> Callable[[Callable[[Any], Hint]], Callable[[Any], Hint]]:
-    """Register the function below as the check of exercise `name`."""
+# ------------------------------------------------------------------------------ found by its name
 
-    def register(function: Callable[[Any], Hint]) -> Callable[[Any], Hint]:
-        if name in _EXERCISES:
-            raise ValueError(f"exercise {name!r} is defined twice")
-        _EXERCISES[name] = function
-        return function
 
-    return register
+def _chapters() -> list[str]:
+    files = Path(__file__).parent.glob("chapter_*.py")
+    return sorted(file.stem.removeprefix("chapter_") for file in files)
+
+
+def _checks(chapter: str) -> dict[str, Callable[[Any], Hint]]:
+    """The checks of a chapter, by their exercises' names; none of what is no chapter."""
+    if chapter not in _chapters():
+        return {}
+    module = vars(import_module(f"{__package__}.chapter_{chapter}"))
+    return {
+        function.removeprefix("check_").replace("_", " "): module[function]
+        for function in sorted(module)
+        if function.startswith(f"check_{chapter}_")
+    }
 
 
 def names() -> list[str]:
-    """The names of all exercises, sorted."""
-    return sorted(_EXERCISES)
+    """The names of all exercises, sorted; it loads the modules of all chapters."""
+    return [name for chapter in _chapters() for name in _checks(chapter)]
 
 
 def check(name: str, answer: Any) -> None:
@@ -38,20 +62,23 @@ def check(name: str, answer: Any) -> None:
     Raises:
         ValueError: there is no exercise of that name.
 
-    >>> check("demo", ...)
-    ☐ demo: put your answer in place of the dots, then run this cell again.
-    >>> check("demo", 41)
-    ✘ demo: not yet. A little more.
-    >>> check("demo", 42)
-    ✔ demo: right.
+    >>> check("02 floor", ...)
+    ☐ 02 floor: put your answer in place of the dots, then run this cell again.
+    >>> check("02 floor", 0.1)
+    ✘ 02 floor: not yet. You are off by a factor of two. The floor is proportional to the rate.
+    >>> check("02 floor", 0.05)
+    ✔ 02 floor: right.
     """
-    if name not in _EXERCISES:
-        raise ValueError(f"no exercise is called {name!r}; there are {', '.join(names())}")
+    checks = _checks(str(name).partition(" ")[0])
+    if name not in checks:
+        raise ValueError(
+            f"no exercise is called {name!r}; there are {', '.join(checks or names())}"
+        )
     if answer is ...:
         print(f"☐ {name}: put your answer in place of the dots, then run this cell again.")
         return
     try:
-        hint = _EXERCISES[name](answer)
+        hint = checks[name](answer)
     except Exception as error:  # a learner's function may fail in any way at all
         hint = f"Your answer raised {type(error).__name__}: {error}"
         if "object is not callable" in str(error):
@@ -59,23 +86,124 @@ def check(name: str, answer: Any) -> None:
     print(f"✔ {name}: right." if hint is None else f"✘ {name}: not yet. {hint}")
 
 
-def number(answer: Any, right: float, *, rel: float = 0.01, hint: str = "") -> Hint:
-    """A hint unless `answer` is a number within `rel` of `right`."""
-    if isinstance(answer, (str, bool)) or np.ndim(answer) != 0:
+# ------------------------------------------------------------------------------ kinds of answers
+
+
+def is_number(answer: Any) -> bool:
+    """Whether it may be one number: no text, no True or False, no list."""
+    return not isinstance(answer, (str, bool)) and np.ndim(answer) == 0
+
+
+def number(
+    answer: Any,
+    right: float,
+    *,
+    rel: float = 0.01,
+    hint: str = "",
+    slips: Mapping[Any, str] | None = None,
+) -> Hint:
+    """A hint unless `answer` is a number within `rel` of `right`.
+
+    Args:
+        answer: what a learner typed.
+        right: the right answer.
+        rel: by which share of it the answer may be off.
+        hint: what is said of a wrong number.
+        slips: wrong numbers that have a hint of their own, found as closely as the right one.
+    """
+    if not is_number(answer):
         return "A single number is asked for."
     value = float(answer)
-    if math.isfinite(value) and math.isclose(value, right, rel_tol=rel, abs_tol=1e-12):
+
+    def near(other: float) -> bool:
+        return math.isclose(value, other, rel_tol=rel, abs_tol=1e-12)
+
+    if near(right):
         return None
-    if math.isfinite(value) and right and value / right > 0:
-        size = value / right
-        for factor, word in ((10, "ten"), (100, "a hundred"), (1000, "a thousand"), (2, "two")):
-            if math.isclose(size, factor, rel_tol=rel) or math.isclose(
-                size, 1 / factor, rel_tol=rel
-            ):
-                return f"You are off by a factor of {word}. {hint}".strip()
+    for slip, words in (slips or {}).items():
+        if near(slip):
+            return words
+    for factor, word in ((10, "ten"), (100, "a hundred"), (1000, "a thousand"), (2, "two")):
+        if right and (near(right * factor) or near(right / factor)):
+            return f"You are off by a factor of {word}. {hint}".strip()
     return hint or "Try again."
 
 
-@exercise("demo")
-def _(answer: Any) -> Hint:
-    return number(answer, 42, rel=0, hint="A little more." if answer < 42 else "A little less.")
+def agrees(
+    answer: Any,
+    right: Callable[[int], float],
+    times: Iterable[int],
+    *,
+    rel: float = 1e-6,
+    told: Callable[[int, float], str] = "At t = {} it gives {:.4g}.".format,
+) -> Hint:
+    """A hint unless the function `answer` gives the same number as `right` at all these times.
+
+    Args:
+        answer: a learner's function of t.
+        right: the right function.
+        times: in the order in which they are tried.
+        rel: by which share of it the answer may be off.
+        told: the first wrong time and the number there → what is said of it.
+    """
+    for t in times:
+        mine = answer(t)
+        if mine is None or np.ndim(mine) != 0:
+            return f"At t = {t} it returns {mine!r}, and a number is asked for."
+        if not math.isclose(float(mine), right(t), rel_tol=rel, abs_tol=1e-9):
+            return told(t, float(mine))
+    return None
+
+
+# ------------------------------------------------------------------------- training in small steps
+
+
+def one_weight(lr: float) -> SGD:
+    """An optimizer of a single weight, for a scheduler whose rates are all that matters."""
+    return SGD([torch.zeros(1, requires_grad=True)], lr=lr)
+
+
+def walk(optimizer: Optimizer, scheduler: Any, steps: int) -> np.ndarray:
+    """The rates of `steps` updates, the scheduler stepped once after each: shape (steps,)."""
+    rates = np.empty(steps)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for t in range(steps):
+            rates[t] = optimizer.param_groups[0]["lr"]
+            optimizer.step()
+            scheduler.step()
+    return rates
+
+
+def rates_under(answer: Any, *arguments: Any, steps: int, lr: float) -> np.ndarray:
+    """The rates of `steps` updates under the scheduler that `answer(optimizer, *arguments)` is."""
+    return recorded(lambda optimizer: answer(optimizer, *arguments), steps, lr)
+
+
+def rates_used(optimizer: Optimizer) -> list[float]:
+    """A list that grows at each `optimizer.step()`, whoever calls it, by the rate in use."""
+    rates: list[float] = []
+    optimizer.register_step_pre_hook(
+        lambda *_: rates.append(float(optimizer.param_groups[0]["lr"]))
+    )
+    return rates
+
+
+def update(
+    model: nn.Module,
+    optimizer: Optimizer,
+    batch: tuple[Tensor, Tensor],
+    loss: Callable[[Tensor, Tensor], Tensor] = cross_entropy,
+    clip: float = math.inf,
+) -> None:
+    """One plain update with the minibatch (x, y), the gradient no longer than `clip`."""
+    x, y = batch
+    optimizer.zero_grad()
+    loss(model(x), y).backward()
+    clip_grad_norm_(model.parameters(), clip)
+    optimizer.step()
+
+
+def weights(model: nn.Module) -> Tensor:
+    """All weights of a model in one row."""
+    return parameters_to_vector(model.parameters()).detach()
