@@ -23,10 +23,10 @@ from torch import Tensor
 from lrcourse.arguments import refuse
 from lrcourse.files import reading, refuse_other_format, write_whole
 
-__all__ = ["checkpointed", "differences", "plain", "read_checkpoint", "write_checkpoint"]
+__all__ = ["differences", "plain", "read_checkpoint", "write_checkpoint"]
 
 _FORMAT = 2
-_PARTS = {"t", "made", "model", "optimizer", "schedule", "rows", "evaluated", "random"}
+_PARTS = {"t", "made", "model", "optimizer", "schedule", "rows", "evaluated", "random", "notes"}
 
 
 def plain(value: Any, name: str = "state") -> Any:
@@ -128,13 +128,3 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if missing := sorted(_PARTS - state.keys()):
         raise ValueError(f"{path} is not a checkpoint, or is damaged: no {', '.join(missing)}")
     return state
-
-
-def checkpointed(path: str | Path) -> tuple[int, dict[str, Any]]:
-    """What a checkpoint of `train` holds: the updates made, and the `notes` given.
-
-    Raises:
-        ValueError, FileNotFoundError: as `read_checkpoint`.
-    """
-    state = read_checkpoint(path)
-    return state["t"], state.get("notes", {})

@@ -4,7 +4,6 @@ A `Recorder` stands beside the loop of `training.train`, and a `Run` is what it 
 `train` and `sweep` can also leave TensorBoard events, for `tensorboard --logdir` to show.
 """
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,7 +27,8 @@ __all__ = ["LOST", "Recorder", "Run", "log_sweep", "lost"]
 LOST = 1e3
 """A run has diverged when its loss is not finite, or above this many times its first loss."""
 
-_FORMAT = 1
+_FORMAT = 2
+_ARRAYS = ("loss", "rate", "gradient_norm", "update_norm", "evaluated_at")
 
 
 def lost(loss: ArrayLike, first: ArrayLike) -> NDArray[np.bool_]:
@@ -83,17 +83,12 @@ class Run:
 
     def save(self, path: str | Path) -> None:
         """Write the run to `path` (NumPy's npz, no pickle), whole or not at all."""
-        about = {
-            "format": _FORMAT,
-            "diverged_at": self.diverged_at,
-            "stepped": self.stepped,
-            "names": [*self.evaluations],
-        }
-        arrays = {f"evaluation_{i}": v for i, v in enumerate(self.evaluations.values())}
-        for name in ("loss", "rate", "gradient_norm", "update_norm", "evaluated_at"):
-            arrays[name] = getattr(self, name)
+        arrays: dict[str, Any] = {name: getattr(self, name) for name in _ARRAYS}
+        arrays |= {f"evaluations/{name}": values for name, values in self.evaluations.items()}
+        arrays |= {"diverged_at": -1 if self.diverged_at is None else self.diverged_at}
+        arrays |= {"stepped": np.array(self.stepped, dtype=str), "format": _FORMAT}
         with write_whole(path) as part, part.open("wb") as file:
-            np.savez_compressed(file, about=np.array(json.dumps(about)), **arrays)  # type: ignore[arg-type]
+            np.savez_compressed(file, **arrays)
 
     @staticmethod
     def load(path: str | Path) -> "Run":
@@ -101,17 +96,19 @@ class Run:
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: the file is damaged, foreign, or of a newer format.
+            ValueError: the file is damaged, foreign, or of another format.
         """
         with reading(path, "a saved run"):
             with np.load(path, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-            about = json.loads(str(arrays.pop("about")))
-            version, names = about["format"], about["names"]
-            evaluations = {n: arrays.pop(f"evaluation_{i}") for i, n in enumerate(names)}
-            ends = {"diverged_at": about["diverged_at"], "stepped": tuple(about["stepped"])}
+                arrays = dict(file)
+            version, end = int(arrays["format"]), int(arrays["diverged_at"])
+            kept = {name: arrays[name] for name in _ARRAYS}
+            named = [name.partition("/") for name in arrays]
+            evaluations = {name: arrays[a + b + name] for a, b, name in named if b}
+            stepped = tuple(arrays["stepped"].tolist())
         refuse_other_format(path, version, _FORMAT)
-        return Run(**arrays, evaluations=evaluations, **ends)
+        ends = {"diverged_at": None if end < 0 else end, "stepped": stepped}
+        return Run(**kept, evaluations=evaluations, **ends)  # type: ignore[arg-type]
 
 
 class Recorder:

@@ -89,7 +89,7 @@ def train(
             dropout say, are not part of the state.)
         replan: resume with another schedule or other peaks than the checkpoint was made with: a
             function of t, which goes on at the update reached with the rate that it has there.
-        notes: plain values to keep in each checkpoint; `checkpointed` gives them back.
+        notes: plain values to keep in each checkpoint, for `checkpoints.read_checkpoint`.
         log: a folder for TensorBoard events: loss, rate, norms, evaluations, and the update ratio:
             the update's norm over that of all weights. A resumed run hides what was logged there
             for the updates that it makes again.

@@ -362,7 +362,7 @@ LIGHT = (
         "from lrcourse.exercises import check\n",
         """\
 def check(name, answer):
-    print({...: "☐ demo: ...", 42: "✔ demo: right."}.get(answer, "✘ demo: not yet."))
+    print({...: f"☐ {name}: ...", 0.05: f"✔ {name}: right."}.get(answer, f"✘ {name}: not yet."))
 """,
     )
 )

@@ -21,7 +21,7 @@ import torch
 from torch.optim import AdamW
 
 from lrcourse import files
-from lrcourse.checkpoints import checkpointed
+from lrcourse.checkpoints import read_checkpoint
 from lrcourse.data import corpus
 from lrcourse.files import previous
 from lrcourse.models import GPT, next_token_loss
@@ -110,7 +110,7 @@ def test_killed_at_random_moments_it_goes_on_and_ends_the_same(text, tmp_path):
                     wait_for_change(child, lambda: last.exists() and last.stat().st_mtime_ns)
                 time.sleep(moments.uniform(0, seconds / 20))
             child.kill()
-        reached.append(checkpointed(last)[0] if last.exists() else 0)
+        reached.append(read_checkpoint(last)["t"] if last.exists() else 0)
     print("updates reached at each kill:", reached)
     assert any(0 < t < STEPS for t in reached)
     time.sleep(1)  # TensorBoard reads its files in the order of the seconds in their names
@@ -145,8 +145,8 @@ def test_a_write_cut_off_anywhere_leaves_a_checkpoint(copy, monkeypatch, call, c
     else:
         assert len(calls) < count
     monkeypatch.undo()
-    assert checkpointed(copy / "checkpoint.pt")[0] >= 40
-    assert checkpointed(previous(copy / "checkpoint.pt"))[0] >= 38
+    assert read_checkpoint(copy / "checkpoint.pt")["t"] >= 40
+    assert read_checkpoint(previous(copy / "checkpoint.pt"))["t"] >= 38
 
 
 def test_two_processes_equal_one(text, tmp_path):
@@ -246,7 +246,8 @@ def test_replanning_is_recorded_before_the_first_update(tmp_path):
         go(Linear(1, 0, 8), batches, resume=path)
     with pytest.raises(Stop):
         go(Linear(1, 0, 8), stop, resume=path, replan=True, checkpoint=path, notes={"plan": "new"})
-    assert checkpointed(path) == (4, {"plan": "new"})
+    state = read_checkpoint(path)
+    assert (state["t"], state["notes"]) == (4, {"plan": "new"})
     np.testing.assert_array_equal(
         go(Linear(1, 0, 8), batches, resume=path).rate[4:, 0], values(Linear(1, 0, 8), 8, 1e-3)[4:]
     )

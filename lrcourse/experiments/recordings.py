@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from lrcourse.files import ROOT, Cache, write_whole
+from lrcourse.files import ROOT, Cache, reading, refuse_other_format, write_whole
 
 __all__ = ["FOLDER", "Recording"]
 __all__ += ["provenance", "read_recording", "write_provenance", "write_recording"]
@@ -118,15 +118,10 @@ def read_recording(name: str, scale: str | None = None, folder: Path = FOLDER) -
         raise FileNotFoundError(
             f"no recording of {name!r} in {folder.name}: python -m lrcourse.experiments run {name}"
         )
-    try:
+    with reading(table.with_suffix(".json"), "the provenance of a recording"):
         about = json.loads(table.with_suffix(".json").read_text(encoding="utf-8"))
         version, digest = about["format"], about["table"]
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise ValueError(
-            f"{table.stem}.json is missing, damaged, or no provenance: {error}"
-        ) from error
-    if version != _FORMAT:
-        raise ValueError(f"{table.stem}.json has format {version}, this course reads {_FORMAT}")
+    refuse_other_format(table.with_suffix(".json"), version, _FORMAT)
     if digest != _digest(table):
         raise ValueError(f"{table.name} is damaged, or not the table its provenance speaks of")
     return Recording(pd.read_parquet(table), about)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from lrcourse.checkpoints import checkpointed
+from lrcourse.checkpoints import read_checkpoint
 from lrcourse.files import previous
 from lrcourse.pretrain.settings import Settings
 
@@ -52,7 +52,8 @@ def find_checkpoint(out: Path, resume: bool) -> Found | None:
     complaints: list[str] = []
     for path in files:
         try:
-            t, notes = checkpointed(path)
+            state = read_checkpoint(path)
+            t, notes = state["t"], state["notes"]
             if set(notes) != {"settings", "corpus"} or set(notes["settings"]) != names:
                 raise ValueError(f"{path} is not a checkpoint of this command, or of this version")
             return Found(path, t, notes, "; ".join(complaints))
