@@ -94,8 +94,8 @@ def tuned(frame: pd.DataFrame, by: str = "schedule", value: str = "test_loss") -
 
 def per_cent(ends: pd.DataFrame, a: str, b: str) -> Difference:
     """By how many per cent `a` ends above `b`, seed by seed."""
-    both = ends[[a, b]].dropna()
-    return above(both[a], both[b])
+    lived = ends[a].notna() & ends[b].notna()
+    return above(ends.loc[lived, a], ends.loc[lived, b])
 
 
 @dataclass(frozen=True, eq=False)

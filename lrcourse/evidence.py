@@ -56,11 +56,8 @@ def measured(**figures: object) -> str:
     """
     if not figures:
         raise ValueError("measured needs at least one figure, as in measured(ratio=2.0)")
-    return (
-        "[measured: "
-        + ", ".join(f"{name.replace('_', ' ')} = {_show(v)}" for name, v in figures.items())
-        + "]"
-    )
+    told = [f"{name.replace('_', ' ')} = {_show(value)}" for name, value in figures.items()]
+    return f"[measured: {', '.join(told)}]"
 
 
 def _line(mark: str, text: str, figures: dict[str, Any]) -> str:

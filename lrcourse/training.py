@@ -28,6 +28,7 @@ from lrcourse.arguments import Count, Factor, Positive, check_argument, refuse
 from lrcourse.checkpoints import differences, plain, read_checkpoint, write_checkpoint
 from lrcourse.data import minibatch
 from lrcourse.runs import Recorder, Run
+from lrcourse.schedules import Schedule
 
 __all__ = ["Clock", "processes", "progress_bar", "train"]
 
@@ -220,7 +221,7 @@ class Clock:
     ) -> None:
         if isinstance(schedule, LRScheduler) and schedule.optimizer is not optimizer:
             refuse("schedule", schedule, "one built on the optimizer given, not on another one")
-        if schedule is not None and not (isinstance(schedule, LRScheduler) or callable(schedule)):
+        if not (schedule is None or isinstance(schedule, LRScheduler) or callable(schedule)):
             refuse("schedule", schedule, "a function of t, a torch scheduler or None")
         self.plateau = schedule if isinstance(schedule, ReduceLROnPlateau) else None
         if self.plateau and (metric is None or not listens):
@@ -231,16 +232,16 @@ class Clock:
         self.optimizer, self.metric = optimizer, metric
         self.is_function = not (schedule is None or isinstance(schedule, LRScheduler))
         self.peaks = [group["lr"] for group in optimizer.param_groups]
-        self.factors = [1.0] * steps
-        self.scheduler: LRScheduler | None = None
-        if isinstance(schedule, LRScheduler):
-            self.scheduler = schedule
-        elif schedule is not None:
-            self.factors = [factor(schedule, t) for t in range(steps)]
+        self.factors = np.ones(steps)
+        self.scheduler = schedule if isinstance(schedule, LRScheduler) else None
+        if schedule is not None and not isinstance(schedule, LRScheduler):
+            plan = schedule  # no other from here on
+            self.factors = _factors(plan, steps)  # what is no factor is refused at once
             for group in optimizer.param_groups:  # the peaks are what stands there now; without
                 group["initial_lr"] = group["lr"]  # this, LambdaLR takes those of an earlier run
-            # It is stepped once more after the last update: there is no factor left to ask for.
-            self.scheduler = LambdaLR(optimizer, lambda t: self.factors[min(t, steps - 1)])
+            # Asked again at its time: what it gives may depend on what was heard meanwhile. After
+            # the last update there is nothing left to ask for.
+            self.scheduler = LambdaLR(optimizer, lambda t: factor(plan, min(t, steps - 1)))
 
     def tick(self) -> None:
         """An update has been made: on to the rate of the next one."""
@@ -274,8 +275,8 @@ class Clock:
         if self.scheduler is not None and not self.is_function:
             settings = _settings(self.scheduler, len(self.factors))
             return {"kind": type(self.scheduler).__name__, **settings}
-        kind, factors = "a function of t" if self.is_function else "none", np.array(self.factors)
-        return plain({"kind": kind, "peak": self.peaks, "factor": factors}, "schedule")
+        kind = "a function of t" if self.is_function else "none"
+        return plain({"kind": kind, "peak": self.peaks, "factor": self.factors}, "schedule")
 
     def state_dict(self) -> dict[str, Any]:
         """Where the schedule is. A function of t has no state but t, which is safe to store."""
@@ -310,6 +311,12 @@ def factor(schedule: Callable[[int], float], t: int) -> float:
     value = value.item() if isinstance(value, Tensor | np.ndarray | np.generic) else value
     check_argument(f"schedule({t})", value, Factor)
     return float(value)
+
+
+def _factors(schedule: Callable[[int], float], steps: int) -> np.ndarray:
+    if isinstance(schedule, Schedule):  # all at once
+        return schedule(np.arange(steps))
+    return np.array([factor(schedule, t) for t in range(steps)])
 
 
 def _settings(scheduler: Any, steps: int) -> dict[str, Any]:

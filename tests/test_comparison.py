@@ -93,6 +93,7 @@ def test_the_same_schedule_twice_makes_no_difference():
         loss=loss, progress=False,
     )  # fmt: skip
     assert (result.ends["a"] == result.ends["b"]).all()
+    assert result.difference("a", "a").mean == result.difference("a", "b").mean == 0
 
 
 def test_refuses_a_run_that_used_another_rate(monkeypatch):

@@ -197,3 +197,21 @@ def test_an_optimizer_of_other_weights_is_refused():
     before = part[0].weight.clone()
     train(part, data.batches(32), SGD(part.parameters(), lr=0.1), steps=2, progress=False)
     assert torch.equal(part[0].weight, before)
+
+
+def test_a_function_of_t_may_hear_meanwhile_and_need_not_know_what_comes_after():
+    """What it gives is asked for at its time, and never after the last update."""
+    net, optimizer = fresh()
+    plateau = Plateau(factor=0.5, patience=0)
+
+    def score(model):
+        plateau.update(1.0)
+        return data.score(model)
+
+    def plan(t):
+        return (1.0, 1.0, 0.8, 0.8, 0.6)[t] * plateau.now
+
+    run = train(net, data.batches(32), optimizer, plan, steps=5, evaluate=score, every=2,
+                progress=False)  # fmt: skip
+    # Each evaluation but the first makes a cut, which acts one update late.
+    np.testing.assert_allclose(run.rate[:, 0], 0.2 * np.array([1, 1, 0.8, 0.4, 0.3]))
