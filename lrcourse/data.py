@@ -280,12 +280,8 @@ class Corpus:
 
     def to(self, device: torch.device | str) -> "Corpus":
         """The same corpus on another device: batches are drawn and scored there."""
-        return replace(
-            self,
-            train=self.train.to(device),
-            x_test=self.x_test.to(device),
-            y_test=self.y_test.to(device),
-        )
+        tensors = ("train", "x_test", "y_test")
+        return replace(self, **{name: getattr(self, name).to(device) for name in tensors})
 
     def encode(self, text: str) -> Tensor:
         """The tokens of `text`, shape (tokens,)."""

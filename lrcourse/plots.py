@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import cycle
+from pathlib import Path
 from typing import Any, Literal
 
 import matplotlib as mpl
@@ -37,23 +38,8 @@ COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#8C6D00", "#0
 DASHES: list[Any] = ["-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 3)), (0, (1, 1))]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
 STYLE: dict[str, Any] = {
+    **mpl.rc_params_from_file(Path(__file__).with_name("course.mplstyle"), False, False),
     "axes.prop_cycle": cycler(color=COLOURS, linestyle=DASHES),
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.labelsize": 13,
-    "axes.titlesize": 13,
-    "figure.facecolor": "white",
-    "font.size": 12,
-    "font.family": "DejaVu Sans",  # ships with matplotlib: the same letters on every machine
-    "grid.color": "#DDDDDD",
-    "grid.linewidth": 0.6,
-    "legend.frameon": False,
-    "legend.fontsize": 11.5,
-    "legend.handlelength": 2.8,
-    "lines.linewidth": 2.2,
-    "savefig.dpi": 120,
-    "figure.constrained_layout.use": True,
 }
 NO_GRID, NO_LAYOUT = {"axes.grid": False}, {"figure.constrained_layout.use": False}
 

@@ -36,8 +36,8 @@ __all__ = ["handout", "learner", "pages", "slides"]
 OURS = ".lrcourse-workshop"  # marks a folder that this program made, and may write anew
 HANDOUT = "learning-rate-workshop"
 HANDED_OUT = (  # with the learner copies, all that a participant needs; README's links hold in it
-    "course.py pyproject.toml constraints.txt environment.yml lrcourse/**/*.py data/**/*.* "
-    "README.md .github/CONTRIBUTING.md CITATION.cff LICENSE notebooks/LICENSE.md "
+    "course.py pyproject.toml constraints.txt environment.yml lrcourse/**/*.py lrcourse/*.mplstyle "
+    "data/**/*.* README.md .github/CONTRIBUTING.md CITATION.cff LICENSE notebooks/LICENSE.md "
     "docs/*.md docs/*.png deploy/*/*.* deploy/*/Dockerfile"
 )
 NPM = {"reveal.js": "5.2.1", "katex": "0.16.22"}  # what shows the slides, and their formulas
