@@ -378,20 +378,17 @@ EXPERIMENTS = {
         _cooldown, _cooldown_findings,
     ),
     "norms": Experiment(
-        "Which Transformers need warmup?", "Xiong et al. 2020",
-        _norms, _norms_findings,
+        "Which Transformers need warmup?", "Xiong et al. 2020", _norms, _norms_findings
     ),
     "horizon": Experiment(
         "What does a cosine that is too long cost?", "Hoffmann et al. 2022",
         _horizon, _horizon_findings,
     ),
     "floor": Experiment(
-        "Down to zero, or to a tenth?", "Bergsma et al. 2025",
-        _floor, _floor_findings,
+        "Down to zero, or to a tenth?", "Bergsma et al. 2025", _floor, _floor_findings
     ),
     "law": Experiment(
-        "Does the schedule alone give the loss curve?", "Tissue et al. 2024",
-        _law, _law_findings,
+        "Does the schedule alone give the loss curve?", "Tissue et al. 2024", _law, _law_findings
     ),
     "sensitivity": Experiment(
         "What makes the choice of the rate less delicate?", "Wortsman et al. 2023",
