@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -34,15 +34,6 @@ from lrcourse.schedules import Constant
 from lrcourse.training import factor, one_number, progress_bar
 
 __all__ = ["as_planned", "final", "sweep"]
-
-# What each optimizer can be told, with torch's defaults.
-_SETTINGS: dict[type[Optimizer], dict[str, Any]] = {
-    SGD: {"momentum": 0.0, "weight_decay": 0.0},
-    RMSprop: {"alpha": 0.99, "eps": 1e-8},
-    Adam: {"betas": (0.9, 0.999), "eps": 1e-8},
-    AdamW: {"betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.01},
-    AdamWScheduleFree: {"betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0},
-}
 
 # Weights that are stacked at once, unless `chunk` says otherwise: with their gradients and averages
 # they just fit into a processor's cache, and twice as many already take longer per run.
@@ -223,11 +214,11 @@ def _named(table: pd.DataFrame, runs: list["_One"]) -> pd.DataFrame:
 
 
 def _axes(optimizer: type[Optimizer], settings: Mapping[str, Any]) -> dict[str, list[Any]]:
-    if optimizer not in _SETTINGS:
-        refuse("optimizer", optimizer, f"one of {', '.join(kind.__name__ for kind in _SETTINGS)}")
+    if optimizer not in _UPDATES:
+        refuse("optimizer", optimizer, f"one of {', '.join(kind.__name__ for kind in _UPDATES)}")
     for name in settings:
-        if name not in _SETTINGS[optimizer]:
-            known = ", ".join(_SETTINGS[optimizer])
+        if name not in _UPDATES[optimizer].defaults:
+            known = ", ".join(_UPDATES[optimizer].defaults)
             raise ValueError(f"{name} is not a setting of {optimizer.__name__} here; {known} are")
     axes = {n: v if isinstance(v, list) else [v] for n, v in settings.items()}
     for name, values in axes.items():
@@ -278,6 +269,7 @@ class _Job:
                 start = {"loss": self.loss(model(x), y)}
                 start |= self.evaluate(model.eval()) if self.evaluate else {}
             seen[seed] = [*model.parameters(), *model.buffers(), x, y]
+            seen[seed] += [p.requires_grad for p in model.parameters()]
             seen[seed] += [*draw(self.steps // 2), *draw(self.steps - 1)]
             # Another processor may round these in another way.
             seen[seed] += [f"{name} {float(value):.5g}" for name, value in start.items()]
@@ -303,9 +295,7 @@ class _Job:
         rates = np.array([run.peak * factors[run.schedule] for run in runs])
 
         stack = _Stack(base, [models[run.seed] for run in runs], self.loss, self.bf16)
-        update = _UPDATES[self.optimizer](
-            stack.weights, {**_SETTINGS[self.optimizer]}, [run.settings for run in runs]
-        )
+        update = _UPDATES[self.optimizer](stack.weights, [run.settings for run in runs])
         losses = np.full((len(runs), self.steps), np.nan)
         diverged = np.full(len(runs), -1)
         alive = np.arange(len(runs))  # the runs still in the stack, in its order
@@ -491,25 +481,26 @@ class _Stack:
 
 
 class _Update:
-    """An optimizer over stacked weights; settings are vectors with one entry a run."""
+    """An optimizer over stacked weights; settings are vectors with one entry a run.
 
-    def __init__(
-        self,
-        weights: dict[str, Tensor],
-        defaults: dict[str, Any],
-        settings: list[dict[str, Any]],
-    ):
+    Attributes:
+        defaults: what it can be told, with torch's defaults.
+        buffers: how many averages of the weights' size it keeps.
+    """
+
+    defaults: ClassVar[dict[str, Any]] = {}
+    buffers = 1
+
+    def __init__(self, weights: dict[str, Tensor], settings: list[dict[str, Any]]):
         self.weights = weights
         self.settings: dict[str, np.ndarray] = {
             name: np.array([one.get(name, value) for one in settings], dtype=float)
-            for name, value in defaults.items()
+            for name, value in self.defaults.items()
         }
         self.state: list[dict[str, Tensor]] = [
             {name: torch.zeros_like(weight) for name, weight in weights.items()}
             for _ in range(self.buffers)
         ]
-
-    buffers = 0
 
     def keep(self, rows: Tensor, weights: dict[str, Tensor]) -> None:
         self.weights = weights
@@ -537,7 +528,7 @@ class _Update:
 
 
 class _SGD(_Update):
-    buffers = 1
+    defaults: ClassVar = {"momentum": 0.0, "weight_decay": 0.0}
 
     def step(self, name: str, w: Tensor, g: Tensor, rates: np.ndarray, t: int) -> None:
         s = self.settings
@@ -549,7 +540,7 @@ class _SGD(_Update):
 
 
 class _RMSprop(_Update):
-    buffers = 1
+    defaults: ClassVar = {"alpha": 0.99, "eps": 1e-8}
 
     def step(self, name: str, w: Tensor, g: Tensor, rates: np.ndarray, t: int) -> None:
         s, square = self.settings, self.state[0][name]
@@ -558,7 +549,8 @@ class _RMSprop(_Update):
         w.addcdiv_(g * self.column(-rates, w), scale)
 
 
-class _AdamW(_Update):
+class _Adam(_Update):
+    defaults: ClassVar = {"betas": (0.9, 0.999), "eps": 1e-8}
     buffers = 2
 
     def step(self, name: str, w: Tensor, g: Tensor, rates: np.ndarray, t: int) -> None:
@@ -573,27 +565,22 @@ class _AdamW(_Update):
         w.addcdiv_(mean * size, (square.sqrt() / root).add_(self.column(s["eps"], w)))
 
 
+class _AdamW(_Adam):
+    defaults: ClassVar = {**_Adam.defaults, "weight_decay": 0.01}
+
+
 class _ScheduleFree(_Update):
     """Gradients at y, the weights; a walk z; the walk's average x, which is the answer."""
 
+    defaults: ClassVar = {**_Adam.defaults, "weight_decay": 0.0}
     buffers = 3
 
-    def __init__(self, weights: dict[str, Tensor], *others: Any):
-        super().__init__(weights, *others)
-        self.z, self.x, _ = self.state
-        for name, weight in weights.items():
-            self.z[name].copy_(weight)
-            self.x[name].copy_(weight)
-        runs = len(self.settings["eps"])
-        self.settings |= {
-            "largest": np.zeros(runs),
-            "total": np.zeros(runs),
-            "share": np.zeros(runs),
-        }
-
-    def keep(self, rows: Tensor, weights: dict[str, Tensor]) -> None:
-        super().keep(rows, weights)
-        self.z, self.x, _ = self.state
+    def __init__(self, weights: dict[str, Tensor], settings: list[dict[str, Any]]):
+        super().__init__(weights, settings)
+        for start in self.state[:2]:  # z and x
+            for name, weight in weights.items():
+                start[name].copy_(weight)
+        self.settings |= {name: np.zeros(len(settings)) for name in ("largest", "total", "share")}
 
     def __call__(self, rates: np.ndarray, t: int) -> None:
         s = self.settings
@@ -615,13 +602,13 @@ class _ScheduleFree(_Update):
         torch.lerp(z, x, self.column(beta1, w), out=w)
 
     def answers(self) -> dict[str, Tensor]:
-        return self.x
+        return self.state[1]
 
 
 _UPDATES: dict[type[Optimizer], type[_Update]] = {
     SGD: _SGD,
     RMSprop: _RMSprop,
-    Adam: _AdamW,
+    Adam: _Adam,
     AdamW: _AdamW,
     AdamWScheduleFree: _ScheduleFree,
 }
