@@ -98,7 +98,8 @@ def check_06_extend(answer: Any) -> Hints:
         made = answer(saved, partial(one_weight, 0.1), total)
         if not isinstance(made, (tuple, list)) or len(made) != 2:
             yield "It must return two things: the optimizer and the scheduler."
-        rates = _walk(*made, total - stop)
+        resumed, its_scheduler = made
+        rates = _walk(resumed, its_scheduler, total - stop)
         if not math.isclose(rates[0], stands, rel_tol=1e-3):
             yield f"The run stopped at a rate of {stands:.3g} and goes on at {rates[0]:.3g}."
         rises = np.diff(rates) > 1e-12

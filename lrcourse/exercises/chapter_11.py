@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from lrcourse.exercises.engine import Hints, agrees, number, rates_under
+from lrcourse.exercises.engine import Hints, agrees, number, parting, rates_under
 from lrcourse.schedules import Constant, Linear, Warmup, values
 
 
@@ -48,10 +48,9 @@ def check_11_repair(answer: Any) -> Hints:
         right = values(plan, 5 * cut, peak)
         rates = rates_under(answer, peak, warmup, cut, steps=5 * cut, lr=peak)
         told = f"With a peak of {peak:g}, a warmup of {warmup} and the cut at {cut},"
-        off = np.flatnonzero(~np.isclose(rates, right, rtol=1e-6, atol=0))
-        if not len(off):
+        wrong = parting(rates, right)
+        if wrong is None:
             continue
-        wrong = int(off[0])
         if wrong == 0:
             yield f"{told} the first update runs at {rates[0]:.3g}: is 1e-6 a rate or a factor?"
         if wrong < warmup:
@@ -65,14 +64,10 @@ def check_11_repair(answer: Any) -> Hints:
 
 def check_11_sensitivity(answer: Any) -> Hints:
     """A function: losses at several rates and the loss before → the sensitivity."""
-    cases = {
-        "(3.0, 2.0, 2.5)": ([3.0, 2.0, 2.5], 0.5),
-        "(3.0, 2.0, 9.0), where 9 is worse than untrained": ([3.0, 2.0, 9.0], 1.0),
-        "(3.0, 2.0, nan)": ([3.0, 2.0, math.nan], 1.0),
-    }
-    for name, (losses, right) in cases.items():
-        mine = answer(np.array(losses), 4.0)
-        if mine is None or np.ndim(mine) != 0:
-            yield f"For the losses {name} it returns {mine!r}, and a number is asked for."
-        if not math.isclose(float(mine), right, rel_tol=1e-6):
-            yield f"For the losses {name}, untrained 4, it gives {float(mine):.4g}, not {right:g}."
+    cases = {(3.0, 2.0, 2.5): 0.5, (3.0, 2.0, 9.0): 1.0, (3.0, 2.0, math.nan): 1.0}
+
+    def told(losses: tuple[float, float, float], mine: float) -> str:
+        why = "" if losses[-1] < 4 else " At the last rate it is lost, or worse than untrained."
+        return f"For {losses}, untrained 4, it gives {mine:.4g}, not {cases[losses]:g}.{why}"
+
+    yield agrees(lambda case: answer(np.array(case), 4.0), cases.__getitem__, cases, told=told)

@@ -23,11 +23,8 @@ def check_13_parameters(answer: Any) -> Hints:
     slips = {
         right + 256 * 192: "The last layer has no weights of its own: it is the token table again.",
         right - 128 * 192: "Each place in the context has a learned vector, too.",
-        right - 256 * 192: "Each token has a learned vector.",
         right - 2 * 192: "One LayerNorm stands after the last block.",
         right - 13 * 2 * 192: "Each LayerNorm has two numbers for each entry.",
-        right - 12 * 2 * 192: "Each block has two LayerNorms, with two numbers for each entry.",
-        right + 6 * 192: "Each LayerNorm has two numbers for each entry, and there are 13.",
         right - 6 * 192**2: "In attention a last layer mixes what the heads bring.",
         right - 6 * 4 * 192**2: "The feed-forward part has two matrices, up and down again.",
         right - 6 * 6 * 192**2: "The first feed-forward layer makes four times the width.",

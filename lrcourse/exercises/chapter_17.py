@@ -65,7 +65,7 @@ def check_17_repair(answer: Any) -> Hints:
     if np.shape(told) != (steps,):
         yield "It must return the rate of each update."
     if not np.allclose(used, plan, rtol=1e-6, atol=1e-9):
-        t = int(np.argmax(np.abs(np.array(used) - plan)))
+        t = int(np.abs(np.array(used) - plan).argmax())
         yield (
             f"Furthest off is update {t}: it uses {used[t] / 0.1:.3f} of the peak, the plan says "
             f"{plan[t] / 0.1:.3f}."

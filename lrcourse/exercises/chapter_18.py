@@ -9,7 +9,7 @@ from scipy.stats import norm
 from lrcourse.chapters import capstone
 from lrcourse.evidence import Difference, above
 from lrcourse.exercises.engine import Hints, number
-from lrcourse.schedules import wsd
+from lrcourse.schedules import values, wsd
 
 _TASKS = [
     ("B", "Nobody knows the end, and the metric is clean: what listens? Chapter 08."),
@@ -42,21 +42,19 @@ def check_18_luck(answer: Any) -> Hints:
 
 def check_18_trunk(answer: Any) -> Hints:
     """A function: a length → the schedule of a run that could have gone on."""
-    made = {length: answer(length) for length in (200, 500, 2000)}
-    for length, schedule in made.items():
+    for length in (200, 500, 2000):
+        schedule, cooldown = answer(length), round(0.4 * length)
         if not callable(schedule):
             yield f"For the length {length} it returns {schedule!r}, and a schedule is asked for."
-    for length, schedule in made.items():
-        mine = np.array([float(schedule(t)) for t in range(length)])
-        right = wsd(length, warmup=50, cooldown=round(0.4 * length))(np.arange(length))
-        start = length - round(0.4 * length)
-        wrong = np.flatnonzero(~np.isclose(mine, right, atol=0.01))
-        if not len(wrong):
+        mine = values(schedule, length)
+        off = ~np.isclose(mine, values(wsd(length, 50, cooldown), length), atol=0.01)
+        if not off.any():
             continue
-        t = int(wrong[0])
+        t = int(off.argmax())
         told = f"At length {length} and t = {t} the factor is {mine[t]:.3g}."
         if t < 50:
             yield f"{told} The warmup takes 50 updates, whatever the length."
+        start = length - cooldown
         if t < start:
             yield f"{told} Up to update {start} all runs must share one trunk."
         yield f"{told} The cooldown goes from update {start} to the end, down to zero."
