@@ -66,7 +66,9 @@ def test_refusals_of_the_bound():
     for wrong in (lambda t: -1.0, lambda t: 0.0, lambda t: np.nan, lambda t: np.inf):
         with pytest.raises(ValueError, match=r"schedule is .*, expected (finite|a factor)"):
             bound(wrong, 3)
-    with pytest.raises(ValueError, match=r"factors of schedule is .*-1.*, expected finite numbers >= 0"):
+    with pytest.raises(
+        ValueError, match=r"factors of schedule is .*-1.*, expected finite numbers >= 0"
+    ):
         bound(lambda t: 1.0 - t, 3)
     for peak in (0, -1.0, np.nan, [1.0, np.inf]):
         with pytest.raises(ValueError, match=r"peak is .*, expected finite numbers > 0"):

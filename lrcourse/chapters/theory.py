@@ -204,7 +204,7 @@ def fit_law(
             refuse("updates of a curve", at, f"whole numbers from 1 to {len(used)}")
         seen = check_array("losses of a curve", losses, 0, strict=True)
         if when.ndim != 1 or seen.shape != when.shape:
-            refuse("losses of a curve", losses, f"one for each of the updates {at}")
+            refuse("losses of a curve", losses, f"one for each of {when.size} updates")
         runs.append((used, when - 1, seen))
     target = np.concatenate([[], *(seen for *_, seen in runs)])
     if len(target) < 5:

@@ -33,10 +33,8 @@ def check_02_fate(answer: Any) -> Hints:
         ):
             said = answer(curve.copy())
             if said != right:
-                yield (
-                    f"A curve of {len(curve)} losses from {curve[0]:.2f} to {curve[-1]:.2f} "
-                    f"that should be called {right!r} is called {said!r}."
-                )
+                ends = f"{curve[0]:.2f} to {curve[-1]:.2f}"
+                yield f"A curve from {ends} that should be called {right!r} is called {said!r}."
 
 
 def check_02_next(answer: Any) -> Hints:

@@ -61,10 +61,8 @@ def check_06_repair(answer: Any) -> Hints:
         factor = rates_under(answer, epochs, per_epoch, warmup, steps=steps, lr=peak) / peak
         rising = values(Warmup(warmup, 0.1), warmup + 1)
         if (t := parting(factor[: warmup + 1], rising)) is not None:
-            yield (
-                f"With a warmup of {warmup}, update {t} runs at {factor[t]:.3g} of the peak and "
-                f"{rising[t]:.3g} is meant: when does the warmup end, and in which unit?"
-            )
+            seen = f"With a warmup of {warmup}, update {t} runs at {factor[t]:.3g} of the peak"
+            yield f"{seen}, not {rising[t]:.3g}: when does the rise end, and in which unit?"
         after = factor[warmup:]
         if (np.diff(after) > 1e-9).any():
             at = warmup + int(np.argmin(after))

@@ -74,10 +74,7 @@ def check_07_repair(answer: Any) -> Hints:
         yield f"The run dies before its end: {error}. How many updates does the loop make?"
     share = rates[-1] / rates.max()
     if share > 1e-3:
-        yield (
-            f"The last update uses {share:.0%} of the highest rate: the cycle is longer than "
-            "the run. How many updates does the loop make?"
-        )
+        yield f"The last update uses {share:.0%} of the highest: the cycle is longer than the run."
     if not np.isclose(rates.max(), peak, rtol=0.02):
         yield f"The highest rate is {rates.max():.3g}, and {peak} was asked for as the peak."
     if not np.allclose(momenta, 0.8):

@@ -65,10 +65,8 @@ def check_10_adam(answer: Any) -> Hints:
         if not torch.allclose(times[:2], torch.ones(2, dtype=times.dtype), rtol=1e-6):
             yield f"Update {t} of a common weight is {times[0]:.3g} times torch's."
         if not torch.allclose(times, torch.ones_like(times), rtol=1e-6):
-            yield (
-                f"Common weights move as they should. With a gradient of 1e-9 update {t} is "
-                f"{times[-1]:.3g} times torch's: which of the numbers is as small as that?"
-            )
+            small = f"With a gradient of 1e-9 update {t} is {times[-1]:.3g} times torch's"
+            yield f"Common weights move as they should. {small}: what else is as small as that?"
 
 
 def check_10_modes(answer: Any) -> Hints:

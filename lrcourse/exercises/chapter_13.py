@@ -112,14 +112,11 @@ def check_13_continue(answer: Any) -> Hints:
     first = int((mine != right).nonzero()[0])
     if first <= 3:
         yield "Already the first new token is wrong: it is for the scores of the last place."
-    if first >= 6 and model.longest < 6:
+    if first < 6:
+        yield f"Token {first} is the first that is wrong."
+    if model.longest < 6:
         yield f"You show it {model.longest} of 6 tokens at most. How many does the context hold?"
-    if first >= 6:
-        yield (
-            f"The first {first} tokens are right: so long the text fits into the context. "
-            "Which part of a longer text must the model see?"
-        )
-    yield f"Token {first} is the first that is wrong."
+    yield f"{first} tokens are right: so long the text fits. What of a longer one must it see?"
 
 
 def check_13_repair(answer: Any) -> Hints:
@@ -153,7 +150,4 @@ def check_13_repair(answer: Any) -> Hints:
     if not 0 < max(norms) <= 0.1001:
         yield f"The optimizer sees gradients of length {max(norms):.3g}. The limit is 0.1."
     if not torch.allclose(weights(mine), weights(model), atol=1e-4):
-        yield (
-            "Rates and limit are right, and the weights are not. "
-            "What is the model asked to guess at each place, and what does it see there?"
-        )
+        yield "Rates and limit are right. What is the model asked to guess at each place?"

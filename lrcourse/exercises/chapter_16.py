@@ -53,7 +53,6 @@ _STAGES: list[tuple[list[tuple[float, int]], int, float]] = [
 
 def check_16_twin(answer: Any) -> Hints:
     """A function: stages of a decay → batches and updates of its twin at a constant rate."""
-    whole = True
     for stages, batch, power in _STAGES:
         mine = answer(list(stages), batch, power)
         if mine is None or np.shape(mine) != (len(stages), 2):
@@ -65,9 +64,8 @@ def check_16_twin(answer: Any) -> Hints:
                 yield f"{where} {got}: that reads {size * count:g} samples, not {batch * updates}."
             if not math.isclose(size**-power, factor * batch**-power, rel_tol=1e-6):
                 yield f"{where} {got}: rate ÷ batch^power is not what it was under the decay."
-        whole &= all(isinstance(value, (int, np.integer)) for pair in mine for value in pair)
-    if not whole:
-        yield "The numbers are right. Return them as int: a batch is a whole number."
+            if not isinstance(size, (int, np.integer)) or not isinstance(count, (int, np.integer)):
+                yield f"{where} {got}: return both as int, since a batch is a whole number."
 
 
 def check_16_repair(answer: Any) -> Hints:
@@ -100,10 +98,7 @@ def check_16_repair(answer: Any) -> Hints:
         yield f"Asked for {updates} updates of {pieces} pieces, it makes {len(used)} updates."
     plan = rate * schedule(np.arange(updates))
     if not np.allclose(used, plan, atol=1e-12):
-        yield (
-            f"The line to zero over {updates} updates should use rate {plan[6]:.3g} at update 6; "
-            f"it uses {used[6]:.3g}. What does the scheduler count?"
-        )
+        yield f"Update 6 uses {used[6]:.3g}, not {plan[6]:.3g}. What does the scheduler count?"
     last = "The rates are right. The weights are as if only each last piece were read."
     for first, share, hint in (
         (0, 1, f"The rates are right. The steps are {pieces} times those of the large batch."),

@@ -66,18 +66,14 @@ def check_17_repair(answer: Any) -> Hints:
         yield "It must return the rate of each update."
     if not np.allclose(used, plan, rtol=1e-6, atol=1e-9):
         t = int(np.abs(np.array(used) - plan).argmax())
-        yield (
-            f"Furthest off is update {t}: it uses {used[t] / 0.1:.3f} of the peak, the plan says "
-            f"{plan[t] / 0.1:.3f}."
-        )
+        seen = f"update {t}: it uses {used[t] / 0.1:.3f} of the peak"
+        yield f"Furthest off is {seen}, the plan says {plan[t] / 0.1:.3f}."
     moved = torch.stack(places).diff(dim=0).norm(dim=1).numpy()
     far = np.flatnonzero(moved > 1.01 * np.array(used) * limit)
     if len(far):
         t = int(far[0])
-        yield (
-            f"The rates are right. Update {t} moves the weights by {moved[t]:.2f}: more than its "
-            f"rate times the limit, {used[t] * limit:.2f}."
-        )
+        seen = f"Update {t} moves the weights by {moved[t]:.2f}"
+        yield f"{seen}: more than its rate times the limit, {used[t] * limit:.2f}."
     if not np.allclose(told, used, rtol=1e-9, atol=1e-12):
         yield f"It reports {told[0]:.4f} for update 0, which used {used[0]:.4f}."
     theirs = MLP((64, 16, 10), seed=0)

@@ -23,10 +23,8 @@ _TASKS = [
 def check_18_tasks(answer: Any) -> Hints:
     """Which of five answers belongs to which of five tasks."""
     letters = "".join(answer).replace(" ", "").upper() if isinstance(answer, (str, list)) else ""
-    if len(letters) != 5 or not set(letters) <= set("ABCDE"):
-        yield 'Five letters from A to E are asked for, like "ABCDE".'
-    if len(set(letters)) < 5:
-        yield "Each answer is used once."
+    if sorted(letters) != list("ABCDE"):
+        yield 'Five letters from A to E are asked for, each of them once, like "ABCDE".'
     for place, (letter, (right, hint)) in enumerate(zip(letters, _TASKS, strict=True), 1):
         if letter != right:
             yield f"Task {place}: {hint}"
@@ -94,10 +92,7 @@ def check_18_report(answer: Any) -> Hints:
     if np.isclose(difference.mean, _against(name, _OPEN, _OPEN).mean):
         yield "The seeds that chose the winner also give its figure."
     if difference.se > 3 * right.se:
-        yield (
-            f"The standard error is {difference.se:.2g} %, and could be {right.se:.2g}. Do winner "
-            "and rival see the same seeds?"
-        )
+        yield f"Its standard error could be {right.se:.2g} %. Do the two see the same seeds?"
     yield "The choice is right. On which seeds are winner and rival compared?"
 
 
