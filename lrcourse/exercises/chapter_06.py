@@ -68,11 +68,8 @@ def check_06_repair(answer: Any) -> Hints:
             at = warmup + int(np.argmin(after))
             yield f"The rate is lowest at update {at} and climbs again: in which unit is T_max?"
         if not 0.05 < after[-1] < 0.102:
-            yield (
-                f"With a peak of {peak} it ends at {after[-1]:.3g} of it, a tenth is meant: "
-                "which eta_min is that, a rate or a share? What stood in param_groups when it was "
-                "computed, and how many updates are left to the cosine?"
-            )
+            seen = f"With a peak of {peak} it ends at {after[-1]:.3g} of it, not at a tenth"
+            yield f"{seen}: which eta_min is read when, and is the cosine as long as what is left?"
 
 
 def _walk(optimizer: Optimizer, scheduler: Any, steps: int) -> list[float]:
@@ -102,11 +99,8 @@ def check_06_extend(answer: Any) -> Hints:
             yield f"The run stopped at a rate of {stands:.3g} and goes on at {rates[0]:.3g}."
         rises = np.diff(rates) > 1e-12
         if rises.any():
-            yield (
-                f"The rate falls until update {stop + rises.argmax()} and then climbs; the run "
-                f"ends at {total}. Which T_max does the scheduler have after the last line? It "
-                "counts from the beginning of the run."
-            )
+            seen = f"The rate falls until update {stop + rises.argmax()} of {total} and then climbs"
+            yield f"{seen}. Which T_max, from the run's beginning, has it after the last line?"
         if rates[-1] > 0.001:
             yield f"In the last update the rate is still {rates[-1] / 0.1:.2g} of the peak."
         if rates[len(rates) * 3 // 4] < 1e-5:
