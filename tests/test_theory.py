@@ -64,12 +64,14 @@ def test_along_a_run_it_is_the_bound_of_each_length():
 
 def test_refusals_of_the_bound():
     for wrong in (lambda t: -1.0, lambda t: 0.0, lambda t: np.nan, lambda t: np.inf):
-        with pytest.raises(ValueError, match=r"schedule(\(0\))? is .*, expected a f"):
+        with pytest.raises(ValueError, match=r"schedule is .*, expected (finite|a factor)"):
             bound(wrong, 3)
-    with pytest.raises(ValueError, match=r"schedule\(2\) is -1.0, expected a finite number >= 0"):
+    with pytest.raises(
+        ValueError, match=r"factors of schedule is .*-1.*, expected finite numbers >= 0"
+    ):
         bound(lambda t: 1.0 - t, 3)
     for peak in (0, -1.0, np.nan, [1.0, np.inf]):
-        with pytest.raises(ValueError, match=r"peak is .*, expected finite and > 0"):
+        with pytest.raises(ValueError, match=r"peak is .*, expected finite numbers > 0"):
             Bound(1, 1)(peak)
     for every in (0, 4, 1.0, True):
         with pytest.raises(ValueError, match=r"every is .*, expected a whole number from 1 to 3"):
@@ -118,7 +120,7 @@ def test_refusals_of_the_law():
         ([(np.ones(9), [1.0, 2.0], [3.0, 2.0]), good], "expected whole numbers from 1 to 9"),
         (
             [(np.ones(9), [1, 2], [3.0, np.nan]), good],
-            "losses of a curve is .*, expected a finite number > 0 for each of 2",
+            "losses of a curve is .*, expected finite numbers > 0",
         ),
         (
             [(np.zeros(9), [1, 2], [3.0, 2.0]), good],

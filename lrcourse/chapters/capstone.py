@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from numbers import Real
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,7 @@ def factors(schedule: Plan, peak: float, updates: int = UPDATES) -> FloatArray:
     ValueError: the schedule is -1 at t = 2: a rate below 0 climbs
     """
     if inspect.isclass(schedule) or not callable(schedule):
-        kind = schedule.__name__ if inspect.isclass(schedule) else type(schedule).__name__
+        kind = getattr(schedule, "__name__", type(schedule).__name__)
         raise TypeError(
             f"the schedule must be a function of t, as Linear(1, 0, {updates}) is; got {kind}. "
             "A scheduler of PyTorch belongs to its optimizer; a class is not yet a schedule"
@@ -257,12 +258,12 @@ class Board:
 
     def __init__(self, folder: str | Path | None = None) -> None:
         self._path = None if folder is None else Path(folder) / "leaderboard.csv"
-        self._rows = pd.DataFrame(columns=_COLUMNS)
+        self._rows: list[dict[str, Any]] = []
         if self._path is None or not self._path.exists():
             return
         try:
             texts = {"race": str, "plan": str, "name": str}
-            self._rows = pd.read_csv(self._path, dtype=texts)[_COLUMNS]
+            self._rows = pd.read_csv(self._path, dtype=texts)[_COLUMNS].to_dict("records")
         except (KeyError, ValueError, OSError) as error:
             why = str(error).splitlines()[0]
             raise ValueError(f"{self._path} is no leaderboard, move it away: {why}") from error
@@ -275,33 +276,30 @@ class Board:
         """
         row = score._row()
         self._refuse(row)
-        old = self._rows
-        keys = ["race", "plan", "seeds"]
-        others = old[(old[keys] != [row[key] for key in keys]).any(axis=1)]
-        rows = pd.DataFrame([*others.to_dict("records"), row], columns=_COLUMNS)
+        key = itemgetter("race", "plan", "seeds")
+        rows = [*(old for old in self._rows if key(old) != key(row)), row]
         if self._path is not None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with write_whole(self._path) as part:
-                rows.to_csv(part, index=False)
+                pd.DataFrame(rows, columns=_COLUMNS).to_csv(part, index=False)
         self._rows = rows
 
     def _refuse(self, row: Mapping[str, Any]) -> None:
-        rows = self._rows
-        rivals = rows[(rows["race"] == row["race"]) & (rows["plan"] != row["plan"])]
-        taken = rivals["name"] == row["name"]
-        if taken.any() or row["name"] in BASELINES:
-            raise ValueError(f"another plan is called {row['name']!r}: give this one its own name")
-        finals = rivals[rivals["seeds"] == "held-back"]
-        if row["seeds"] == "held-back" and len(finals):
-            raise ValueError(
-                f"{finals['name'].iloc[0]!r} was the final entry. A second one would make the "
-                "held-back seeds open ones: take another seed for a new race"
-            )
+        for old in self._rows:
+            if old["race"] != row["race"] or old["plan"] == row["plan"]:
+                continue
+            if old["name"] == row["name"]:
+                raise ValueError(f"another plan is called {row['name']!r}: choose another name")
+            if old["seeds"] == row["seeds"] == "held-back":
+                raise ValueError(
+                    f"{old['name']!r} was the final entry. A second one would make the held-back "
+                    "seeds open ones: take another seed for a new race"
+                )
 
     def table(self) -> pd.DataFrame:
         """The rows, best first; entries of which a run diverged stand last."""
-        rows = self._rows.sort_values(["diverged", "per_cent"], kind="stable")
-        return rows.drop(columns=["race", "plan"]).reset_index(drop=True)
+        rows = pd.DataFrame(self._rows, columns=_COLUMNS).drop(columns=["race", "plan"])
+        return rows.sort_values(["diverged", "per_cent"], kind="stable", ignore_index=True)
 
 
 def score(
@@ -328,8 +326,8 @@ def score(
     Raises:
         TypeError, ValueError: what `factors` and `Board.post` refuse, before any training.
     """
-    if not isinstance(name, str) or not name.strip() or "\n" in name:
-        refuse("name", name, "one line of text")
+    if not isinstance(name, str) or not name.strip() or "\n" in name or name in BASELINES:
+        refuse("name", name, "one line of text that is no baseline's name")
     _check_race(updates, seed)
     plan = factors(schedule, peak, updates)
     if board is not None:

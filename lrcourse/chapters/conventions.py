@@ -317,6 +317,11 @@ def _differs(
     return listed
 
 
+def _under(rates: Callable[..., FloatArray], *args: Any, **settings: Any) -> Any:
+    """Theirs, as a case gives it: what one of the functions above says of a number of updates."""
+    return lambda n: rates(n, *args, **settings)
+
+
 # The case is in the parameters' defaults: W is a warmup, N a length, D a cooldown, as the library
 # counts them.
 
@@ -416,11 +421,13 @@ def _chained_cosine(gamma: float = 0.9, N: int = 10, end: float = 0.1) -> Sides:
     return lambda: Exponential(gamma) * Cosine(N, end), lambda n: recorded(make, n, 1.0)
 
 
-def _after_warmup(n: int, W: int, build: Callable[[Any], Any]) -> FloatArray:
+def _after_warmup(W: int, build: Callable[[Any], Any]) -> Callable[[int], FloatArray]:
     """The factors of a SequentialLR that warms up from a tenth, and then is what `build` makes."""
-    return recorded(
-        lambda o: lrs.SequentialLR(o, [lrs.LinearLR(o, 0.1, 1.0, W), build(o)], [W]), n, 1.0
-    )
+
+    def make(o: Any) -> Any:
+        return lrs.SequentialLR(o, [lrs.LinearLR(o, 0.1, 1.0, W), build(o)], [W])
+
+    return lambda n: recorded(make, n, 1.0)
 
 
 @_differs("torch SequentialLR", "one in another is a step early", at=4)
@@ -435,17 +442,13 @@ def _nested_sequence(W: int = 5, gamma: float = 0.9) -> Sides:
 
 @_differs("torch SequentialLR", "building a OneCycleLR part lowers the others", at=0)
 def _one_cycle_as_part(W: int = 5, N: int = 20) -> Sides:
-    def theirs(n: int) -> FloatArray:
-        return _after_warmup(n, W, lambda o: lrs.OneCycleLR(o, 1.0, N))
-
+    theirs = _after_warmup(W, lambda o: lrs.OneCycleLR(o, 1.0, N))
     return lambda: Warmup(W, 0.1) >> OneCycle(N), theirs
 
 
 @_differs("torch SequentialLR", "a MultiplicativeLR part goes on from the one before", at=5)
 def _multiplicative_as_part(W: int = 5, gamma: float = 0.9) -> Sides:
-    def theirs(n: int) -> FloatArray:
-        return _after_warmup(n, W, lambda o: lrs.MultiplicativeLR(o, lambda t: gamma))
-
+    theirs = _after_warmup(W, lambda o: lrs.MultiplicativeLR(o, lambda t: gamma))
     return lambda: Warmup(W, 0.1) >> Exponential(gamma), theirs
 
 
@@ -466,17 +469,13 @@ def _line_after_warmup_alone(N: int = 5) -> Sides:
 
 @_differs("transformers cosine_with_restarts", "can miss a restart by a hair", at=30)
 def _missed_restart(N: int = 44, k: int = 22) -> Sides:
-    def theirs(n: int) -> FloatArray:
-        return from_transformers(n, "cosine_with_restarts", 0, N, num_cycles=k)
-
+    theirs = _under(from_transformers, "cosine_with_restarts", 0, N, num_cycles=k)
     return lambda: CosineRestarts(N // k), theirs
 
 
 @_differs("transformers cosine_warmup_with_min_lr", "warms up from 1/W, ends an update early", at=0)
 def _warmup_from_a_share(W: int = 4, N: int = 10, end: float = 0.1) -> Sides:
-    def theirs(n: int) -> FloatArray:
-        return from_transformers(n, "cosine_warmup_with_min_lr", W, N, min_lr_rate=end)
-
+    theirs = _under(from_transformers, "cosine_warmup_with_min_lr", W, N, min_lr_rate=end)
     return lambda: Warmup(W) >> Cosine(N - W, end), theirs
 
 
@@ -490,9 +489,7 @@ def _polynomial_to_a_rate(lr: float = 1e-6, N: int = 10) -> Sides:
 
 @_differs("transformers polynomial", "no step left after the warmup: an error", at=5)
 def _polynomial_after_warmup_alone(N: int = 5) -> Sides:
-    def theirs(n: int) -> FloatArray:
-        return from_transformers(n, "polynomial", N, N)
-
+    theirs = _under(from_transformers, "polynomial", N, N)
     return lambda: Warmup(N) >> Polynomial(1, 0, 0), theirs
 
 
@@ -503,10 +500,8 @@ def _inverse_sqrt_without_warmup() -> Sides:
 
 @_differs("transformers warmup_stable_decay", "warms up from the floor, not from 0", at=0)
 def _wsd_from_its_floor(W: int = 4, D: int = 4, N: int = 12, end: float = 0.1) -> Sides:
-    def theirs(n: int) -> FloatArray:
-        rest = {"num_decay_steps": D, "min_lr_ratio": end}
-        return from_transformers(n, "warmup_stable_decay", W, N, **rest)
-
+    rest = {"num_decay_steps": D, "min_lr_ratio": end}
+    theirs = _under(from_transformers, "warmup_stable_decay", W, N, **rest)
     return lambda: wsd(N, W, D, Cosine, end), theirs
 
 
@@ -514,17 +509,13 @@ def _wsd_from_its_floor(W: int = 4, D: int = 4, N: int = 12, end: float = 0.1) -
     "transformers warmup_stable_decay", "cools down along a cosine unless told otherwise", at=9
 )
 def _wsd_by_cosine(W: int = 4, D: int = 4, N: int = 12) -> Sides:
-    def theirs(n: int) -> FloatArray:
-        return from_transformers(n, "warmup_stable_decay", W, N, num_decay_steps=D)
-
+    theirs = _under(from_transformers, "warmup_stable_decay", W, N, num_decay_steps=D)
     return lambda: wsd(N, W, D), theirs
 
 
 @_differs("keras CosineDecay", "warmup_steps without warmup_target: no warmup", at=0)
 def _warmup_without_target(W: int = 4, N: int = 10) -> Sides:
-    def theirs(n: int) -> FloatArray:
-        return from_keras(n, "CosineDecay", 1.0, N, warmup_steps=W)
-
+    theirs = _under(from_keras, "CosineDecay", 1.0, N, warmup_steps=W)
     return lambda: Warmup(W) >> Cosine(N), theirs
 
 
@@ -535,9 +526,7 @@ def _longer_cycles(N: int = 4) -> Sides:
 
 @_differs("keras PiecewiseConstantDecay", "a boundary acts one update later", at=3)
 def _late_boundary(m: int = 3, gamma: float = 0.1) -> Sides:
-    def theirs(n: int) -> FloatArray:
-        return from_keras(n, "PiecewiseConstantDecay", [m], [1.0, gamma])
-
+    theirs = _under(from_keras, "PiecewiseConstantDecay", [m], [1.0, gamma])
     return lambda: MultiStep([m], gamma), theirs
 
 

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from scipy.optimize import minimize, nnls
 from scipy.signal import lfilter
 
-from lrcourse.arguments import Share, check_argument, refuse, whole_number
+from lrcourse.arguments import Share, check_argument, check_array, refuse, whole_number
 from lrcourse.schedules import FloatArray, values
 
 __all__ = ["Bound", "LossLaw", "bound", "bounds", "fit_law"]
@@ -40,9 +40,7 @@ class Bound:
 
     def __call__(self, peak: ArrayLike) -> FloatArray:
         """The bound at a peak rate, or at several."""
-        peaks = np.asarray(peak, dtype=float)
-        if not (np.isfinite(peaks).all() and (peaks > 0).all()):
-            refuse("peak", peak, "finite and > 0")
+        peaks = check_array("peak", peak, 0, strict=True)
         return self.distance / peaks + self.noise * peaks
 
     @property
@@ -111,10 +109,7 @@ def bounds(
 
 
 def _factors(schedule: Callable[[int], float], steps: int) -> FloatArray:
-    factors = values(schedule, steps)
-    wrong = np.flatnonzero(~((factors >= 0) & (factors < np.inf)))
-    if len(wrong):
-        refuse(f"schedule({wrong[0]})", float(factors[wrong[0]]), "a finite number >= 0")
+    factors = check_array("factors of schedule", values(schedule, steps), 0)
     if not factors.any():
         refuse("schedule", schedule, "a factor > 0 at some update")
     return factors
@@ -204,15 +199,14 @@ def fit_law(
     """
     runs = []
     for rates, at, losses in curves:
-        used, when, seen = np.asarray(rates, float), np.asarray(at), np.asarray(losses, float)
+        used, when = np.asarray(rates, dtype=float), np.asarray(at)
         if when.dtype.kind not in "iu" or ((when < 1) | (when > len(used))).any():
             refuse("updates of a curve", at, f"whole numbers from 1 to {len(used)}")
-        if when.ndim != 1 or seen.shape != when.shape or not ((seen > 0) & (seen < np.inf)).all():
-            refuse(
-                "losses of a curve", losses, f"a finite number > 0 for each of {len(when)} updates"
-            )
+        seen = check_array("losses of a curve", losses, 0, strict=True)
+        if when.ndim != 1 or seen.shape != when.shape:
+            refuse("losses of a curve", losses, f"one for each of {when.size} updates")
         runs.append((used, when - 1, seen))
-    target = np.array([loss for *_, seen in runs for loss in seen])
+    target = np.concatenate([[], *(seen for *_, seen in runs)])
     if len(target) < 5:
         refuse("points in curves", len(target), "at least 5")
 

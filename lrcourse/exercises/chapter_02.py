@@ -5,20 +5,20 @@ from typing import Any
 
 import numpy as np
 
-from lrcourse.exercises.engine import Hint, number
+from lrcourse.exercises.engine import Hints, number
 
 
-def check_02_floor(answer: Any) -> Hint:
+def check_02_floor(answer: Any) -> Hints:
     """The rate whose noise floor is an eighth of another's."""
-    return number(answer, 0.4 * 0.01 / 0.08, hint="The floor is proportional to the rate.")
+    yield number(answer, 0.4 * 0.01 / 0.08, hint="The floor is proportional to the rate.")
 
 
-def check_02_edge(answer: Any) -> Hint:
+def check_02_edge(answer: Any) -> Hints:
     """The sharpness at which a long run with full batches ends."""
-    return number(answer, 2 / 0.25, hint="Where does sharpness × rate / 2 settle?")
+    yield number(answer, 2 / 0.25, hint="Where does sharpness × rate / 2 settle?")
 
 
-def check_02_fate(answer: Any) -> Hint:
+def check_02_fate(answer: Any) -> Hints:
     """A function: the losses of a run → which of four fates it met."""
     for seed, length in ((0, 400), (1, 150), (2, 30)):
         t, noise = np.arange(length), np.random.default_rng(seed).normal(size=length)
@@ -33,24 +33,20 @@ def check_02_fate(answer: Any) -> Hint:
         ):
             said = answer(curve.copy())
             if said != right:
-                return (
-                    f"A curve of {len(curve)} losses from {curve[0]:.2f} to {curve[-1]:.2f} "
-                    f"that should be called {right!r} is called {said!r}."
-                )
-    return None
+                ends = f"{curve[0]:.2f} to {curve[-1]:.2f}"
+                yield f"A curve from {ends} that should be called {right!r} is called {said!r}."
 
 
-def check_02_next(answer: Any) -> Hint:
+def check_02_next(answer: Any) -> Hints:
     """The next rate to try, when the lowest loss lies at the grid's upper end."""
     if np.ndim(answer) == 0 and 0.3 < answer <= 1:
-        return "That stays on this side of the best rate so far. Is the lowest point bracketed?"
-    return number(answer, 3, rel=0.4, hint="On which side of the table may a lower loss lie?")
+        yield "That stays on this side of the best rate so far. Is the lowest point bracketed?"
+    yield number(answer, 3, rel=0.4, hint="On which side of the table may a lower loss lie?")
 
 
-def check_02_ramp(answer: Any) -> Hint:
+def check_02_ramp(answer: Any) -> Hints:
     """The factor per update of a range test: from low to high in so many updates."""
     for low, high, count in ((1e-3, 10.0, 100), (1e-5, 1.0, 7)):
         end = low * answer(low, high, count) ** count
         if not math.isclose(end, high, rel_tol=1e-6):
-            return f"From {low:g} in {count} updates the rate gets to {end:.3g}, not to {high:g}."
-    return None
+            yield f"From {low:g} in {count} updates the rate gets to {end:.3g}, not to {high:g}."

@@ -3,18 +3,15 @@
 from typing import Any
 
 import numpy as np
-from torch.nn.functional import cross_entropy
-from torch.optim import SGD
 from torch.optim.lr_scheduler import CyclicLR, OneCycleLR
 from torch.utils.data import DataLoader, TensorDataset
 
 from lrcourse.data import digits
-from lrcourse.exercises.engine import Hint, number
-from lrcourse.models import MLP
+from lrcourse.exercises.engine import Hints, number, one_weight
 from lrcourse.schedules import OneCycle, recorded, values
 
 
-def check_07_peak(answer: Any) -> Hint:
+def check_07_peak(answer: Any) -> Hints:
     """The update at which a OneCycleLR is at its peak."""
 
     def build(optimizer: Any) -> Any:
@@ -24,10 +21,10 @@ def check_07_peak(answer: Any) -> Hint:
     slips = dict.fromkeys((2, 3), "That counts epochs. The class is stepped once per update.")
     slips[right + 1] = "Close. The first update is number 0."
     hint = "What share of how many updates is the rise?"
-    return number(answer, right, rel=1e-9, hint=hint, slips=slips)
+    yield number(answer, right, rel=1e-9, hint=hint, slips=slips)
 
 
-def check_07_height(answer: Any) -> Hint:
+def check_07_height(answer: Any) -> Hints:
     """The rate of update 200 under a triangular2 CyclicLR."""
 
     def build(optimizer: Any) -> Any:
@@ -41,68 +38,46 @@ def check_07_height(answer: Any) -> Hint:
         0.017: "That would be a top of the first cycle.",
         0.003: "Which cycle is it in? The first has the whole height.",
     }
-    return number(answer, recorded(build, 201, lr=0.1)[200], hint=hint, slips=slips)
+    yield number(answer, recorded(build, 201, lr=0.1)[200], hint=hint, slips=slips)
 
 
-def check_07_scale(answer: Any) -> Hint:
+def check_07_scale(answer: Any) -> Hints:
     """A scale_fn with which the cycles' heights go 1, 1/2, 1/3, …"""
 
     def build(optimizer: Any) -> Any:
         return CyclicLR(optimizer, 0.0, 1.0, 5, scale_fn=answer, scale_mode="cycle")
 
     if answer(1) is None:
-        return "It returns None, and a number is asked for."
+        yield "It returns None, and a number is asked for."
     rates = recorded(build, 50, lr=0.1)
     for cycle, top in enumerate(rates[5::10], 1):
         if not np.isclose(top, 1 / cycle):
-            return f"The top of cycle {cycle} has the height {top:.3g}, and not 1/{cycle}."
-    return None
+            yield f"The top of cycle {cycle} has the height {top:.3g}, and not 1/{cycle}."
 
 
-def _loop(model: Any, optimizer: Any, scheduler: Any, loader: Any, pieces: int, epochs: int) -> Any:
-    """The chapter's loop; the rate and the momentum of each update."""
-    rows = []
-    for _ in range(epochs):
-        for i, (x, y) in enumerate(loader, 1):
-            (cross_entropy(model(x), y) / pieces).backward()
-            if i % pieces == 0 or i == len(loader):
-                group = optimizer.param_groups[0]
-                rows.append((group["lr"], group["momentum"]))
-                optimizer.step()
-                optimizer.zero_grad()
-                scheduler.step()
-    return np.array(rows).T
-
-
-def check_07_repair(answer: Any) -> Hint:
+def check_07_repair(answer: Any) -> Hints:
     """A OneCycleLR as long as a run that accumulates gradients."""
     images, peak, pieces, epochs = digits(), 0.2, 4, 6
     loader = DataLoader(TensorDataset(images.x[:300], images.y[:300]), batch_size=16)  # 19 batches
     updates = epochs * -(-len(loader) // pieces)
-    model = MLP((64, 8, 10), seed=0)
-    optimizer = SGD(model.parameters(), lr=0.01, momentum=0.8)
-    try:
-        scheduler = answer(optimizer, loader, pieces, epochs, peak)
-    except ZeroDivisionError:
-        return "It divides by zero: how many updates did you give to the class?"
+    optimizer = one_weight(0.01, momentum=0.8)
+    scheduler = answer(optimizer, loader, pieces, epochs, peak)
     if not isinstance(scheduler, OneCycleLR) or scheduler.optimizer is not optimizer:
-        return "It must return a OneCycleLR on the optimizer that it was given."
+        yield "It must return a OneCycleLR on the optimizer that it was given."
+    rates, momenta = np.empty((2, updates))
     try:
-        rates, momenta = _loop(model, optimizer, scheduler, loader, pieces, epochs)
+        for t in range(updates):
+            rates[t], momenta[t] = (optimizer.param_groups[0][key] for key in ("lr", "momentum"))
+            optimizer.step()
+            scheduler.step()
     except ValueError as error:
-        if "Tried to step" in str(error):
-            return f"The run dies before its end: {error}. How many updates does the loop make?"
-        raise
+        yield f"The run dies before its end: {error}. How many updates does the loop make?"
     share = rates[-1] / rates.max()
     if share > 1e-3:
-        return (
-            f"The last update uses {share:.0%} of the highest rate: the cycle is longer than "
-            "the run. How many updates does the loop make?"
-        )
+        yield f"The last update uses {share:.0%} of the highest: the cycle is longer than the run."
     if not np.isclose(rates.max(), peak, rtol=0.02):
-        return f"The highest rate is {rates.max():.3g}, and {peak} was asked for as the peak."
+        yield f"The highest rate is {rates.max():.3g}, and {peak} was asked for as the peak."
     if not np.allclose(momenta, 0.8):
-        return f"The rates are right now. The momentum was 0.8 and starts at {momenta[0]:.2g}."
+        yield f"The rates are right now. The momentum was 0.8 and starts at {momenta[0]:.2g}."
     if not np.allclose(rates, values(OneCycle(updates), updates, peak), rtol=1e-6):
-        return "It is a cycle with the right peak, but not the default one over the whole run."
-    return None
+        yield "It is a cycle with the right peak, but not the default one over the whole run."

@@ -1,6 +1,5 @@
 """Checks of chapter 08, Listening to the loss."""
 
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,7 +8,7 @@ from torch.optim import SGD
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from lrcourse.data import digits
-from lrcourse.exercises.engine import Hint, number, one_weight, rates_used
+from lrcourse.exercises.engine import Hints, number, one_weight, rates_used
 from lrcourse.models import MLP
 
 
@@ -28,30 +27,30 @@ def _first_cut(metrics: Any, **settings: Any) -> int:
     return int(np.argmax(_rates(metrics, **settings) < 1)) + 1
 
 
-def check_08_first_cut(answer: Any) -> Hint:
+def check_08_first_cut(answer: Any) -> Hints:
     """The epoch after which a patience of 2 cuts."""
     losses = [0.90, 0.80, 0.81, 0.79999, 0.80, 0.78, 0.78, 0.78, 0.78]
     right = _first_cut(losses, patience=2)
     slips = dict.fromkeys((8, 9), "By how much must epoch 4 beat epoch 2 to count as better?")
     slips[right - 1] = "That is the second bad epoch. How many does a patience of 2 bear?"
     hint = "Note the best so far and the count, row by row."
-    return number(answer, right, rel=1e-9, hint=hint, slips=slips)
+    yield number(answer, right, rel=1e-9, hint=hint, slips=slips)
 
 
-def check_08_clock(answer: Any) -> Hint:
+def check_08_clock(answer: Any) -> Hints:
     """How many updates are made, at the least, before the default patience cuts."""
     hint = "How many evaluations, the first one included?"
     slips = {
         5000: "The tenth bad value is still borne, and the first value of all is never bad.",
         5500: "Close. Is the first value that it hears a bad one?",
     }
-    return number(answer, 500 * _first_cut(np.ones(50)), rel=1e-9, hint=hint, slips=slips)
+    yield number(answer, 500 * _first_cut(np.ones(50)), rel=1e-9, hint=hint, slips=slips)
 
 
-def check_08_likelihood(answer: Any) -> Hint:
+def check_08_likelihood(answer: Any) -> Hints:
     """The settings with which the class listens to a log-likelihood."""
     if not isinstance(answer, Mapping):
-        return "A dictionary is asked for, such as {'patience': 3}."
+        yield "A dictionary is asked for, such as {'patience': 3}."
     steps = np.arange(60)
     cases = {
         "stands at -2": (np.full(60, -2.0), True),
@@ -60,14 +59,13 @@ def check_08_likelihood(answer: Any) -> Hint:
     }
     for name, (metric, cut) in cases.items():
         if (_rates(metric, **answer)[-1] < 1) != cut:
-            return f"The likelihood that {name} is {'never cut' if cut else 'cut'}."
+            yield f"The likelihood that {name} is {'never cut' if cut else 'cut'}."
     first = _first_cut(np.full(60, -2.0), **answer)
     if first != 5:
-        return f"It works, but the flat one is cut at value {first}: is that a patience of 3?"
-    return None
+        yield f"It works, but the flat one is cut at value {first}: is that a patience of 3?"
 
 
-def check_08_race(answer: Any) -> Hint:
+def check_08_race(answer: Any) -> Hints:
     """The patience of a stop that comes an interval after the second cut."""
     rates = _rates(np.ones(60), patience=4, cooldown=2, factor=0.5)
     second = int(np.argmax(rates < 0.5))  # bad values heard when it is made: the first is good
@@ -78,10 +76,10 @@ def check_08_race(answer: Any) -> Hint:
         second - 1: "The run is stopped just before the second cut.",
         2 * 4 + 2: "Do values in the cooldown count towards the next cut?",
     }
-    return number(answer, second + 1, rel=1e-9, hint=hint, slips=slips)
+    yield number(answer, second + 1, rel=1e-9, hint=hint, slips=slips)
 
 
-def check_08_repair(answer: Any) -> Hint:
+def check_08_repair(answer: Any) -> Hints:
     """A loop that listens to the validation loss once an epoch."""
     batches, epochs = digits().batches(287), 14  # 5 updates an epoch
     losses = [3.0, 2.0, 1.5, 1.2, 1.1, 1.15, 1.2, 1.3, 0.9, 0.8, 0.85, 0.9, 0.95, 0.9]
@@ -94,23 +92,20 @@ def check_08_repair(answer: Any) -> Hint:
         heard.append(len(used))
         return losses[min(len(heard), epochs) - 1]
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's, where a loss is handed on with its graph
-        told = answer(model, optimizer, batches, validate, epochs)
+    told = answer(model, optimizer, batches, validate, epochs)
     if len(used) != epochs * batches.per_epoch:
-        return f"It made {len(used)} updates, and {epochs * batches.per_epoch} were asked for."
+        yield f"It made {len(used)} updates, and {epochs * batches.per_epoch} were asked for."
     if not heard:
-        return "The rate never hears the validation loss: validate(model) was not called."
+        yield "The rate never hears the validation loss: validate(model) was not called."
     per_epoch = np.array(used).reshape(epochs, -1)
     if (per_epoch != per_epoch[:, :1]).any():
-        return "The rate changes within an epoch: how often is step() called, and with what?"
+        yield "The rate changes within an epoch: how often is step() called, and with what?"
     if heard != [batches.per_epoch * (epoch + 1) for epoch in range(epochs)]:
-        return f"The validation loss was asked for {len(heard)} times, or not at the epochs' ends."
+        yield f"The validation loss was asked for {len(heard)} times, or not at the epochs' ends."
     plan = 0.1 * np.append(1, _rates(losses, factor=0.5, patience=2)[:-1])
     if per_epoch[4, 0] < plan[4]:
-        return "The rate was cut in the first epochs, while the loss it heard was falling."
+        yield "The rate was cut in the first epochs, while the loss it heard was falling."
     if not np.allclose(per_epoch[:, 0], plan):
-        return "The cuts come in the wrong epochs."
+        yield "The cuts come in the wrong epochs."
     if np.shape(told) != (len(used),) or not np.allclose(told, used):
-        return "The updates use the right rates now. The ones it returns are others."
-    return None
+        yield "The updates use the right rates now. The ones it returns are others."

@@ -9,44 +9,43 @@ from torch.optim import SGD
 
 from lrcourse.chapters.clinic import WARDS, causes
 from lrcourse.data import digits
-from lrcourse.exercises.engine import Hint, rates_used, update, weights
+from lrcourse.exercises.engine import Hints, rates_used, update, weights
 from lrcourse.models import MLP
 from lrcourse.schedules import Cosine, Warmup, values
 
 
-def _diagnosis(ward: str, answer: Any) -> Hint:
+def _diagnosis(ward: str, answer: Any) -> Hints:
     """A hint unless `answer` holds the number of the right cause for each case of the ward."""
     cases, offered = WARDS[ward][0], causes(ward)
     numbers = list(answer) if isinstance(answer, (list, tuple)) else []
     if len(numbers) != len(cases) or not all(n in range(1, len(offered) + 1) for n in numbers):
-        return f"{len(cases)} numbers from the list are asked for, as in (1, 2, 3, 4)."
+        yield f"{len(cases)} numbers from the list are asked for, as in (1, 2, 3, 4)."
     for letter, case, number in zip("ABCD", cases, numbers, strict=True):
         if offered[number - 1] != case.cause:
-            return f"{letter} has another cause. {case.look}"
-    return None
+            yield f"{letter} has another cause. {case.look}"
 
 
-def check_17_clock(answer: Any) -> Hint:
+def check_17_clock(answer: Any) -> Hints:
     """The causes of the first ward's four cases."""
     return _diagnosis("clock", answer)
 
 
-def check_17_seams(answer: Any) -> Hint:
+def check_17_seams(answer: Any) -> Hints:
     """Those of the second."""
     return _diagnosis("seams", answer)
 
 
-def check_17_hands(answer: Any) -> Hint:
+def check_17_hands(answer: Any) -> Hints:
     """Those of the third."""
     return _diagnosis("hands", answer)
 
 
-def check_17_plan(answer: Any) -> Hint:
+def check_17_plan(answer: Any) -> Hints:
     """Those of the fourth."""
     return _diagnosis("plan", answer)
 
 
-def check_17_repair(answer: Any) -> Hint:
+def check_17_repair(answer: Any) -> Hints:
     """A loop that warms up, follows a cosine, clips, and returns the rates that it used."""
     steps, limit, bad = 60, 2.0, 35
     plan = values(Warmup(20, 0.1) >> Cosine(steps - 20), steps, 0.1)
@@ -62,30 +61,25 @@ def check_17_repair(answer: Any) -> Hint:
     optimizer.register_step_post_hook(lambda *_: places.append(weights(mine)))
     told = answer(mine, optimizer, batches, steps, limit)
     if len(used) != steps:
-        return f"It was to make {steps} updates and made {len(used)}."
+        yield f"It was to make {steps} updates and made {len(used)}."
     if np.shape(told) != (steps,):
-        return "It must return the rate of each update."
+        yield "It must return the rate of each update."
     if not np.allclose(used, plan, rtol=1e-6, atol=1e-9):
-        t = int(np.argmax(np.abs(np.array(used) - plan)))
-        return (
-            f"Furthest off is update {t}: it uses {used[t] / 0.1:.3f} of the peak, the plan says "
-            f"{plan[t] / 0.1:.3f}."
-        )
+        t = int(np.abs(np.array(used) - plan).argmax())
+        seen = f"update {t}: it uses {used[t] / 0.1:.3f} of the peak"
+        yield f"Furthest off is {seen}, the plan says {plan[t] / 0.1:.3f}."
     moved = torch.stack(places).diff(dim=0).norm(dim=1).numpy()
     far = np.flatnonzero(moved > 1.01 * np.array(used) * limit)
     if len(far):
         t = int(far[0])
-        return (
-            f"The rates are right. Update {t} moves the weights by {moved[t]:.2f}: more than its "
-            f"rate times the limit, {used[t] * limit:.2f}."
-        )
+        seen = f"Update {t} moves the weights by {moved[t]:.2f}"
+        yield f"{seen}: more than its rate times the limit, {used[t] * limit:.2f}."
     if not np.allclose(told, used, rtol=1e-9, atol=1e-12):
-        return f"It reports {told[0]:.4f} for update 0, which used {used[0]:.4f}."
+        yield f"It reports {told[0]:.4f} for update 0, which used {used[0]:.4f}."
     theirs = MLP((64, 16, 10), seed=0)
     twin = SGD(theirs.parameters(), lr=0.1)
     for t in range(steps):
         twin.param_groups[0]["lr"] = float(plan[t])
         update(theirs, twin, batches(t), clip=limit)
     if not torch.allclose(weights(mine), weights(theirs), atol=1e-4):
-        return "Rates and limit are right, and yet the weights are others. What else was changed?"
-    return None
+        yield "Rates and limit are right, and yet the weights are others. What else was changed?"

@@ -8,8 +8,8 @@ from scipy.stats import norm
 
 from lrcourse.chapters import capstone
 from lrcourse.evidence import Difference, above
-from lrcourse.exercises.engine import Hint, number
-from lrcourse.schedules import wsd
+from lrcourse.exercises.engine import Hints, number
+from lrcourse.schedules import values, wsd
 
 _TASKS = [
     ("B", "Nobody knows the end, and the metric is clean: what listens? Chapter 08."),
@@ -20,48 +20,42 @@ _TASKS = [
 ]
 
 
-def check_18_tasks(answer: Any) -> Hint:
+def check_18_tasks(answer: Any) -> Hints:
     """Which of five answers belongs to which of five tasks."""
     letters = "".join(answer).replace(" ", "").upper() if isinstance(answer, (str, list)) else ""
-    if len(letters) != 5 or not set(letters) <= set("ABCDE"):
-        return 'Five letters from A to E are asked for, like "ABCDE".'
-    if len(set(letters)) < 5:
-        return "Each answer is used once."
+    if sorted(letters) != list("ABCDE"):
+        yield 'Five letters from A to E are asked for, each of them once, like "ABCDE".'
     for place, (letter, (right, hint)) in enumerate(zip(letters, _TASKS, strict=True), 1):
         if letter != right:
-            return f"Task {place}: {hint}"
-    return None
+            yield f"Task {place}: {hint}"
 
 
-def check_18_luck(answer: Any) -> Hint:
+def check_18_luck(answer: Any) -> Hints:
     """How far the best of thirty equal entries seems to lead."""
     # The mean of the largest of n normal values: ∫ x n φ(x) Φ(x)^(n−1) dx
     most, _error = quad(lambda x: 30 * x * norm.pdf(x) * norm.cdf(x) ** 29, -8, 8)
     lead = abs(answer) if isinstance(answer, float) else answer  # losses: the lowest leads
-    return number(lead, 0.1 * most, rel=0.03, hint="Draw thirty errors, keep the best; repeat.")
+    yield number(lead, 0.1 * most, rel=0.03, hint="Draw thirty errors, keep the best; repeat.")
 
 
-def check_18_trunk(answer: Any) -> Hint:
+def check_18_trunk(answer: Any) -> Hints:
     """A function: a length → the schedule of a run that could have gone on."""
-    made = {length: answer(length) for length in (200, 500, 2000)}
-    for length, schedule in made.items():
+    for length in (200, 500, 2000):
+        schedule, cooldown = answer(length), round(0.4 * length)
         if not callable(schedule):
-            return f"For the length {length} it returns {schedule!r}, and a schedule is asked for."
-    for length, schedule in made.items():
-        mine = np.array([float(schedule(t)) for t in range(length)])
-        right = wsd(length, warmup=50, cooldown=round(0.4 * length))(np.arange(length))
-        start = length - round(0.4 * length)
-        wrong = np.flatnonzero(~np.isclose(mine, right, atol=0.01))
-        if not len(wrong):
+            yield f"For the length {length} it returns {schedule!r}, and a schedule is asked for."
+        mine = values(schedule, length)
+        off = ~np.isclose(mine, values(wsd(length, 50, cooldown), length), atol=0.01)
+        if not off.any():
             continue
-        t = int(wrong[0])
+        t = int(off.argmax())
         told = f"At length {length} and t = {t} the factor is {mine[t]:.3g}."
         if t < 50:
-            return f"{told} The warmup takes 50 updates, whatever the length."
+            yield f"{told} The warmup takes 50 updates, whatever the length."
+        start = length - cooldown
         if t < start:
-            return f"{told} Up to update {start} all runs must share one trunk."
-        return f"{told} The cooldown goes from update {start} to the end, down to zero."
-    return None
+            yield f"{told} Up to update {start} all runs must share one trunk."
+        yield f"{told} The cooldown goes from update {start} to the end, down to zero."
 
 
 _ENTRIES = ["steady", "lucky", "risky", "poor"]
@@ -82,50 +76,47 @@ def _against(name: str, mine: list[int], theirs: list[int]) -> Difference:
     return above([_loss(name, s) for s in mine], [_loss("rival", s) for s in theirs])
 
 
-def check_18_report(answer: Any) -> Hint:
+def check_18_report(answer: Any) -> Hints:
     """A function that chooses an entry, and says by how much it ends above a rival."""
     told = answer(_loss, list(_ENTRIES), "rival", list(_OPEN), list(_HELD))
     if not isinstance(told, tuple) or len(told) != 2 or not isinstance(told[1], Difference):
-        return "It must return the winner's name and a Difference, as the broken one does."
+        yield "It must return the winner's name and a Difference, as the broken one does."
     name, difference = told
     if name == "risky":
-        return "It chose an entry of which one run diverged. Where did that run go?"
+        yield "It chose an entry of which one run diverged. Where did that run go?"
     if name != "lucky":
-        return f"It chose {name!r}; on the open seeds another one has the lowest mean."
+        yield f"It chose {name!r}; on the open seeds another one has the lowest mean."
     right = _against(name, _HELD, _HELD)
     if np.isclose(difference.mean, right.mean) and np.isclose(difference.se, right.se):
-        return None
+        return
     if np.isclose(difference.mean, _against(name, _OPEN, _OPEN).mean):
-        return "The seeds that chose the winner also give its figure."
+        yield "The seeds that chose the winner also give its figure."
     if difference.se > 3 * right.se:
-        return (
-            f"The standard error is {difference.se:.2g} %, and could be {right.se:.2g}. Do winner "
-            "and rival see the same seeds?"
-        )
-    return "The choice is right. On which seeds are winner and rival compared?"
+        yield f"Its standard error could be {right.se:.2g} %. Do the two see the same seeds?"
+    yield "The choice is right. On which seeds are winner and rival compared?"
 
 
-def check_18_race(answer: Any) -> Hint:
+def check_18_race(answer: Any) -> Hints:
     """A schedule and a peak that are not worse than the tuned line."""
     if not isinstance(answer, (tuple, list)) or len(answer) != 2:
-        return "Give a pair: (schedule, peak)."
+        yield "Give a pair: (schedule, peak)."
     schedule, peak = answer
     try:
         entry = capstone.score(schedule, peak)
     except (TypeError, ValueError) as error:
-        return f"The race refuses it: {error}."
+        yield f"The race refuses it: {error}."
     if entry.diverged:
-        return f"{len(entry.diverged)} of {len(entry.losses)} runs diverged: try a smaller peak."
+        yield f"{len(entry.diverged)} of {len(entry.losses)} runs diverged: try a smaller peak."
     gap = entry.difference("linear")
     if gap.mean <= 2 * gap.se:
-        return None
+        return
     rates = entry.peak * entry.factors
     tuned = capstone.baselines().best.loc["linear", "optimum"] / 2  # the mean of a line to zero
     size = rates.mean() / tuned
     told = f"It ends {gap.mean:.2g} ± {gap.se:.1g} % above the tuned line."
     if not 0.5 < size < 2:
         word = "smaller" if size > 1 else "larger"
-        return f"{told} Its mean rate is {size:.2g} times the line's: try a {word} peak."
+        yield f"{told} Its mean rate is {size:.2g} times the line's: try a {word} peak."
     if rates[-10:].mean() > 0.3 * rates.max():
-        return f"{told} Its last rates are high: where does it land?"
-    return f"{told} Where is its rate high, and for how long? Compare it with the baselines."
+        yield f"{told} Its last rates are high: where does it land?"
+    yield f"{told} Where is its rate high, and for how long? Compare it with the baselines."

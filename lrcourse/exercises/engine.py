@@ -1,19 +1,21 @@
 """How a check is found by its name, the words it answers with, and what several checks share.
 
 The check of exercise "06 left" is the function `check_06_left` of the module `chapter_06`: it takes
-the answer, and returns None or a hint. There is no list of checks; the name alone finds one, and
-loads that chapter's module and no other.
+the answer, and yields hints in the order in which one would notice what is wrong. The first of
+them is told, and nothing behind it is run; an answer without a hint is right. There is no list of
+checks; the name alone finds one, and loads that chapter's module and no other.
 """
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.utils import clip_grad_norm_, parameters_to_vector
@@ -21,11 +23,14 @@ from torch.optim import SGD, Optimizer
 
 from lrcourse.schedules import recorded
 
-__all__ = ["Hint", "agrees", "check", "is_number", "names", "number"]
-__all__ += ["one_weight", "rates_under", "rates_used", "update", "walk", "weights"]
+__all__ = ["Hint", "Hints", "agrees", "check", "is_number", "names", "number", "parting"]
+__all__ += ["one_weight", "rates_under", "rates_used", "update", "weights"]
 
 Hint = str | None
-"""What a check returns: None when the answer is right, else a hint."""
+"""What one comparison says: None when the answer passes it, else a hint."""
+
+Hints = Iterator[Hint]
+"""What a check yields; the first that is not None is told."""
 
 
 # ------------------------------------------------------------------------------ found by its name
@@ -36,7 +41,7 @@ def _chapters() -> list[str]:
     return sorted(file.stem.removeprefix("chapter_") for file in files)
 
 
-def _checks(chapter: str) -> dict[str, Callable[[Any], Hint]]:
+def _checks(chapter: str) -> dict[str, Callable[[Any], Hints]]:
     """The checks of a chapter, by their exercises' names; none of what is no chapter."""
     if chapter not in _chapters():
         return {}
@@ -78,7 +83,9 @@ def check(name: str, answer: Any) -> None:
         print(f"☐ {name}: put your answer in place of the dots, then run this cell again.")
         return
     try:
-        hint = checks[name](answer)
+        with warnings.catch_warnings():  # a verdict is one line, whatever torch has to say
+            warnings.simplefilter("ignore")
+            hint = next(filter(None, checks[name](answer)), None)
     except Exception as error:  # a learner's function may fail in any way at all
         hint = f"Your answer raised {type(error).__name__}: {error}"
         if "object is not callable" in str(error):
@@ -131,16 +138,16 @@ def number(
 
 def agrees(
     answer: Any,
-    right: Callable[[int], float],
-    times: Iterable[int],
+    right: Callable[[Any], float],
+    times: Iterable[Any],
     *,
     rel: float = 1e-6,
-    told: Callable[[int, float], str] = "At t = {} it gives {:.4g}.".format,
+    told: Callable[[Any, float], str] = "At t = {} it gives {:.4g}.".format,
 ) -> Hint:
     """A hint unless the function `answer` gives the same number as `right` at all these times.
 
     Args:
-        answer: a learner's function of t.
+        answer: a learner's function of t, or of anything else.
         right: the right function.
         times: in the order in which they are tried.
         rel: by which share of it the answer may be off.
@@ -149,35 +156,40 @@ def agrees(
     for t in times:
         mine = answer(t)
         if mine is None or np.ndim(mine) != 0:
-            return f"At t = {t} it returns {mine!r}, and a number is asked for."
+            return f"For {t} it returns {mine!r}, and a number is asked for."
         if not math.isclose(float(mine), right(t), rel_tol=rel, abs_tol=1e-9):
             return told(t, float(mine))
     return None
 
 
+def parting(mine: ArrayLike, right: ArrayLike, rtol: float = 1e-5) -> int | None:
+    """The first place at which two rows are not the same to rounding; None if there is none."""
+    off = np.flatnonzero(~np.isclose(mine, right, rtol=rtol))
+    return int(off[0]) if len(off) else None
+
+
 # ------------------------------------------------------------------------- training in small steps
 
 
-def one_weight(lr: float) -> SGD:
+def one_weight(lr: float, **settings: Any) -> SGD:
     """An optimizer of a single weight, for a scheduler whose rates are all that matters."""
-    return SGD([torch.zeros(1, requires_grad=True)], lr=lr)
-
-
-def walk(optimizer: Optimizer, scheduler: Any, steps: int) -> np.ndarray:
-    """The rates of `steps` updates, the scheduler stepped once after each: shape (steps,)."""
-    rates = np.empty(steps)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for t in range(steps):
-            rates[t] = optimizer.param_groups[0]["lr"]
-            optimizer.step()
-            scheduler.step()
-    return rates
+    return SGD([torch.zeros(1, requires_grad=True)], lr=lr, **settings)
 
 
 def rates_under(answer: Any, *arguments: Any, steps: int, lr: float) -> np.ndarray:
-    """The rates of `steps` updates under the scheduler that `answer(optimizer, *arguments)` is."""
-    return recorded(lambda optimizer: answer(optimizer, *arguments), steps, lr)
+    """The rates of `steps` updates under the scheduler that `answer(optimizer, *arguments)` is.
+
+    Raises:
+        TypeError: it is none.
+    """
+
+    def make(optimizer: Optimizer) -> Any:
+        scheduler = answer(optimizer, *arguments)
+        if not callable(getattr(scheduler, "step", None)):
+            raise TypeError(f"it must return a scheduler, not {scheduler!r}")
+        return scheduler
+
+    return recorded(make, steps, lr)
 
 
 def rates_used(optimizer: Optimizer) -> list[float]:
