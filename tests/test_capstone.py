@@ -9,10 +9,10 @@ from torch.optim.lr_scheduler import StepLR
 
 from lrcourse.chapters import capstone
 from lrcourse.chapters.capstone import (
-    BASELINES,
     SEEDS,
     Board,
     Score,
+    baseline,
     baselines,
     cited,
     factors,
@@ -35,7 +35,7 @@ def test_a_baseline_entered_by_hand_is_that_baseline():
     """The same seeds and minibatches: nothing but rounding between the two."""
     known = baselines(**SHORT)
     assert baselines(100) is known, "computed once per process"
-    made = score(BASELINES["linear"](100), known.best.loc["linear", "optimum"], **SHORT)
+    made = score(baseline("linear", 100), known.best.loc["linear", "optimum"], **SHORT)
     same = made.difference("linear")
     assert abs(same.mean) < 0.05 and same.n == SEEDS
     assert list(made.losses.index) == list(known.ends.index[:SEEDS])

@@ -27,11 +27,11 @@ from lrcourse.data import python_text
 from lrcourse.evidence import Difference, above
 from lrcourse.files import ROOT, fingerprint, write_whole
 from lrcourse.models import character_task
-from lrcourse.schedules import Constant, Cosine, FloatArray, Linear, wsd
+from lrcourse.schedules import FloatArray, Schedule, plan
 from lrcourse.sweeps import as_planned, final, sweep
 
 __all__ = ["BASELINES", "SEEDS", "UPDATES", "Board", "Score"]
-__all__ += ["baselines", "cited", "factors", "losses", "score"]
+__all__ += ["baseline", "baselines", "cited", "factors", "losses", "score"]
 
 UPDATES = 250
 """Updates in a run: the budget."""
@@ -39,19 +39,19 @@ UPDATES = 250
 SEEDS = 8
 """Open seeds, and as many held back."""
 
-BASELINES: dict[str, Callable[[int], Callable[[int], float]]] = {
-    "constant": lambda updates: Constant(),
-    "linear": lambda updates: Linear(1.0, 0.0, updates),
-    "cosine": lambda updates: Cosine(updates, end=0.1),
-    "wsd": lambda updates: wsd(updates, 0, round(0.4 * updates)),
-}
-"""What an entry is placed beside: name → updates → schedule. Each is tuned."""
+BASELINES = ("constant", "linear", "cosine-10%", "wsd")
+"""What an entry is placed beside, by the names of `schedules.PLANS`. Each is tuned."""
 
 Plan = Callable[[int], float]
 
 
 def _task() -> dict[str, Any]:
     return character_task(python_text()) | {"optimizer": AdamW}
+
+
+def baseline(name: str, updates: int = UPDATES) -> Schedule:
+    """The schedule of a baseline, without warmup; wsd cools down in the last 40 %."""
+    return plan(name, updates, cooldown=round(0.4 * updates))
 
 
 def baselines(updates: int = UPDATES, seed: int = 0) -> Comparison:
@@ -79,7 +79,7 @@ def _check_race(updates: Any, seed: Any) -> None:
 @cache
 def _baselines(updates: int, seed: int) -> Comparison:
     return compare(
-        schedules={name: make(updates) for name, make in BASELINES.items()},
+        schedules={name: baseline(name, updates) for name in BASELINES},
         peaks=0.003 * (UPDATES / updates) ** 0.3 * 2.0 ** np.arange(5),
         steps=updates,
         value="test_loss",
@@ -98,7 +98,7 @@ def factors(schedule: Plan, peak: float, updates: int = UPDATES) -> FloatArray:
         ValueError: a factor is not finite or below 0, all are 0, or the peak is not a finite
             number above 0.
 
-    >>> factors(Linear(1, 0, 4), 0.01, updates=4)
+    >>> factors(plan("linear", 4), 0.01, updates=4)
     array([1.  , 0.75, 0.5 , 0.25])
     >>> factors(lambda t: 1 - t, 0.01, updates=4)
     Traceback (most recent call last):
@@ -329,15 +329,15 @@ def score(
     if not isinstance(name, str) or not name.strip() or "\n" in name or name in BASELINES:
         refuse("name", name, "one line of text that is no baseline's name")
     _check_race(updates, seed)
-    plan = factors(schedule, peak, updates)
+    used = factors(schedule, peak, updates)
     if board is not None:
-        board._refuse(_key(name, float(peak) * plan, held_back, seed))
+        board._refuse(_key(name, float(peak) * used, held_back, seed))
     known = baselines(updates, seed)
     rivals = known.ends.iloc[SEEDS:] if held_back else known.ends.iloc[:SEEDS]
     ends = _trained({name: (schedule, peak)}, list(rivals.index), updates).set_index("seed")
     lost = {int(s): int(t) for s, t in ends["diverged_at"].dropna().items()}
     best = str(known.best["mean"].idxmin())
-    made = Score(name, float(peak), plan, ends["test_loss"], lost, rivals, best, held_back, seed)
+    made = Score(name, float(peak), used, ends["test_loss"], lost, rivals, best, held_back, seed)
     if board is not None:
         board.post(made)
     return made
