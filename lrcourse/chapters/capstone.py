@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from numbers import Real
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from lrcourse.files import ROOT, fingerprint, write_whole
 from lrcourse.models import character_task
 from lrcourse.schedules import FloatArray, Schedule, plan
 from lrcourse.sweeps import as_planned, final, sweep
+from lrcourse.training import factor
 
 __all__ = ["BASELINES", "SEEDS", "UPDATES", "Board", "Score"]
 __all__ += ["baseline", "baselines", "cited", "factors", "losses", "score"]
@@ -94,16 +94,16 @@ def factors(schedule: Plan, peak: float, updates: int = UPDATES) -> FloatArray:
     """The schedule's factor at each update; refuses, in words, what cannot be trained.
 
     Raises:
-        TypeError: the schedule is not a function of t, or what it returns is not a number.
-        ValueError: a factor is not finite or below 0, all are 0, or the peak is not a finite
-            number above 0.
+        TypeError: the schedule is not a function of t.
+        ValueError: a factor is not a finite number of 0 or more, all are 0, or the peak is not a
+            finite number above 0.
 
     >>> factors(plan("linear", 4), 0.01, updates=4)
     array([1.  , 0.75, 0.5 , 0.25])
     >>> factors(lambda t: 1 - t, 0.01, updates=4)
     Traceback (most recent call last):
     ...
-    ValueError: the schedule is -1 at t = 2: a rate below 0 climbs
+    ValueError: schedule(2) is -1, expected a finite number >= 0
     """
     if inspect.isclass(schedule) or not callable(schedule):
         kind = getattr(schedule, "__name__", type(schedule).__name__)
@@ -112,20 +112,10 @@ def factors(schedule: Plan, peak: float, updates: int = UPDATES) -> FloatArray:
             "A scheduler of PyTorch belongs to its optimizer; a class is not yet a schedule"
         )
     check_argument("peak", peak, Positive)
-    found: list[Any] = [schedule(t) for t in range(updates)]
-    for t, factor in enumerate(found):
-        number = isinstance(factor, Real | np.ndarray) and not isinstance(factor, bool)
-        if not number or np.shape(factor):
-            raise TypeError(f"the schedule must return a number, at t = {t} it returns {factor!r}")
-        if not math.isfinite(factor):
-            raise ValueError(f"the schedule is {factor} at t = {t}: a rate must be finite")
-        if factor < 0:
-            raise ValueError(
-                f"the schedule is {float(factor):.4g} at t = {t}: a rate below 0 climbs"
-            )
-    if not any(found):
-        raise ValueError("the schedule is 0 at every update: nothing would move")
-    return np.array(found, dtype=float)
+    found = np.array([factor(schedule, t) for t in range(updates)])
+    if not found.any():
+        refuse("schedule", "0 at every update", "one that moves something")
+    return found
 
 
 def _trained(

@@ -158,14 +158,12 @@ def _torch_way(warmup: int, length: int, steps: int) -> FloatArray:
     return recorded(make, steps, 1.0)
 
 
-def _keras_way(warmup: int, length: int, steps: int) -> FloatArray:
-    return from_keras(steps, "CosineDecay", 0.0, length, warmup_target=1.0, warmup_steps=warmup)
-
-
 WARMUP_THEN_COSINE: Mapping[str, Callable[[int, int, int], FloatArray]] = {
     "torch": _torch_way,
     "transformers": lambda warmup, length, n: from_transformers(n, "cosine", warmup, length),
-    "keras": _keras_way,
+    "keras": lambda warmup, length, n: from_keras(
+        n, "CosineDecay", 0.0, length, warmup_target=1.0, warmup_steps=warmup
+    ),
     "nanoGPT style": lambda warmup, length, n: from_nanogpt(n, warmup, length),
     "this course": lambda warmup, length, n: values(Warmup(warmup) >> Cosine(length), n),
 }
