@@ -48,15 +48,16 @@ Flag = Annotated[bool, Rule("True or False", lambda v: isinstance(v, bool))]
 Milestones = Annotated[Sequence[int], Rule("ascending whole numbers >= 0", _ascending)]
 
 
-def whole_number(least: int, most: int) -> Any:
-    """The kind of the whole numbers from `least` to `most`.
+def whole_number(least: int, most: int | None = None) -> Any:
+    """The kind of the whole numbers from `least` to `most`, or without end.
 
     >>> check_argument("tests", 9, whole_number(1, 8))
     Traceback (most recent call last):
     ValueError: tests is 9, expected a whole number from 1 to 8
     """
-    expected = f"a whole number from {least} to {most}"
-    return Annotated[int, Rule(expected, lambda v: _whole(v) and least <= v <= most)]
+    end, told = (math.inf, f">= {least}") if most is None else (most, f"from {least} to {most}")
+    rule = Rule(f"a whole number {told}", lambda v: _whole(v) and least <= v <= end)
+    return Annotated[int, rule]
 
 
 def check_argument(name: str, value: Any, kind: Any) -> None:

@@ -96,22 +96,28 @@ def minibatch(batches: Callable[[int], tuple[Any, Any]], t: int) -> tuple[Any, A
 
 
 @dataclass(frozen=True, eq=False)
-class Digits:
+class _Split:
+    """Examples to learn from and examples to test with."""
+
+    x: Tensor
+    y: Tensor
+    x_test: Tensor
+    y_test: Tensor
+
+    def batches(self, size: int, seed: int = 0) -> Minibatches:
+        """Minibatches of the examples to learn from."""
+        return Minibatches(self.x, self.y, size, seed)
+
+
+@dataclass(frozen=True, eq=False)
+class Digits(_Split):
     """Handwritten digits, 8 × 8 pixels, split into training and test images.
 
     `x` has shape (images, 64): ink from 0 to 1, less the `mean` training image. `y` holds the
     digit, 0 … 9.
     """
 
-    x: Tensor
-    y: Tensor
-    x_test: Tensor
-    y_test: Tensor
     mean: Tensor
-
-    def batches(self, size: int, seed: int = 0) -> Minibatches:
-        """Minibatches of the training images."""
-        return Minibatches(self.x, self.y, size, seed)
 
     def score(self, model: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
         """Loss (mean cross-entropy, nats) on all training and all test images, and accuracy."""
@@ -184,21 +190,13 @@ def _read(files: Iterable[Path], limit: int | None) -> bytes:
 
 
 @dataclass(frozen=True, eq=False)
-class Text:
+class Text(_Split):
     """Text to continue: each example is a window of characters and the character after it.
 
     `x` has shape (examples, context), `y` shape (examples,): numbers below `vocabulary`.
     """
 
-    x: Tensor
-    y: Tensor
-    x_test: Tensor
-    y_test: Tensor
     vocabulary: int = 128
-
-    def batches(self, size: int, seed: int = 0) -> Minibatches:
-        """Minibatches of the training windows."""
-        return Minibatches(self.x, self.y, size, seed)
 
     def score(self, model: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
         """Loss on the test windows: mean cross-entropy, nats per character."""

@@ -23,39 +23,35 @@ ROOT = Path(__file__).resolve().parents[1]
 """The folder of the course: what holds notebooks, data and docs."""
 
 
-class write_whole:
-    """Gives a path beside `path` to write to, and puts it in place only when all went well.
+@contextmanager
+def write_whole(path: str | Path, keep: bool = False) -> Iterator[Path]:
+    """Give a path beside `path` to write to, and put it in place only when all went well.
 
     By then it has reached the disk, so that a power cut, too, leaves the old file or the new one.
     With `keep` what stood at `path` stays as `previous(path)`.
     """
-
-    def __init__(self, path: str | Path, keep: bool = False) -> None:
-        self.path, self.keep = Path(path), keep
-        self.part = self.path.with_name(self.path.name + f".{os.getpid()}.part")
-
-    def __enter__(self) -> Path:
-        return self.part
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        if kind is not None:
-            self.part.unlink(missing_ok=True)
-            return
-        _to_disk(self.part)
-        if self.keep and self.path.exists():
-            # A second name for the old file, so that none of these steps leaves `path` empty.
-            old = self.part.with_suffix(".old.part")
-            old.unlink(missing_ok=True)
-            try:
-                os.link(self.path, old)
-            except OSError:  # a file system without hard links
-                shutil.copyfile(self.path, old)
-                _to_disk(old)
-            os.replace(old, previous(self.path))
-            old.unlink(missing_ok=True)  # it stays where both were names of one file already
-        os.replace(self.part, self.path)
-        if os.name != "nt":  # where a folder cannot be opened
-            _to_disk(self.path.parent)
+    file = Path(path)
+    part = file.with_name(f"{file.name}.{os.getpid()}.part")
+    try:
+        yield part
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    _to_disk(part)
+    if keep and file.exists():
+        # A second name for the old file, so that none of these steps leaves `path` empty.
+        old = part.with_suffix(".old.part")
+        old.unlink(missing_ok=True)
+        try:
+            os.link(file, old)
+        except OSError:  # a file system without hard links
+            shutil.copyfile(file, old)
+            _to_disk(old)
+        os.replace(old, previous(file))
+        old.unlink(missing_ok=True)  # it stays where both were names of one file already
+    os.replace(part, file)
+    if os.name != "nt":  # where a folder cannot be opened
+        _to_disk(file.parent)
 
 
 def _to_disk(path: Path) -> None:

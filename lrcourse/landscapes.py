@@ -7,7 +7,7 @@ gradient and its minimum. `descend` runs one descent or thousands at once. NumPy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,20 +21,6 @@ Array = NDArray[np.float64]
 Rate = ArrayLike | Callable[[int], ArrayLike]
 
 BOUND = 1e30  # a descent whose loss is above this, or not finite, counts as diverged
-
-
-class Surface(Protocol):
-    """A loss over d parameters: lowest at `minimum`, of shape (d,)."""
-
-    @property
-    def minimum(self) -> Array:
-        """The lowest place, shape (d,)."""
-
-    def __call__(self, points: ArrayLike) -> Array:
-        """Losses of shape (…) at points of shape (…, d)."""
-
-    def gradient(self, points: ArrayLike) -> Array:
-        """Gradients of shape (…, d) at points of shape (…, d)."""
 
 
 def _points(points: ArrayLike, d: int) -> Array:
@@ -181,6 +167,10 @@ class DoubleWell:
         """Gradients of shape (…, d) at points of shape (…, d)."""
         _, (first, second), weight = self._parts(_points(points, 1))
         return first + weight * (second - first)
+
+
+Surface = Quadratic | Shelf | DoubleWell
+"""A loss over d parameters, lowest at `minimum`; one of your own needs the same three methods."""
 
 
 @dataclass(frozen=True, eq=False)

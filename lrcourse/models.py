@@ -16,9 +16,7 @@ __all__ = ["GPT", "MLP", "NextCharacter", "character_task", "next_token_loss", "
 
 
 def MLP(
-    sizes: Sequence[int],
-    activation: Callable[[], nn.Module] = nn.ReLU,
-    seed: int | None = None,
+    sizes: Sequence[int], activation: Callable[[], nn.Module] = nn.ReLU, seed: int | None = None
 ) -> nn.Sequential:
     """Fully connected layers with an activation between them: shape (…, sizes[0]) → (…, sizes[-1]).
 

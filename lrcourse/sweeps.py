@@ -325,39 +325,24 @@ class _Job:
                 if t >= self.first:
                     stack.average(update.answers())
             if row:
-                known = {"rate": rates[alive, t]}
+                since = t // self.every * self.every
+                columns = {"loss": losses[alive, since : t + 1].mean(axis=1)}
+                columns |= {"rate": rates[alive, t]}
                 if len(alive):
                     moved = {"gradient_norm": norms, "update_ratio": stack.change(before)}
-                    known |= {name: value.double().cpu().numpy() for name, value in moved.items()}
-                rows.append(self._rows(alive, stack, update, losses, known, t + 1))
+                    columns |= {name: value.double().cpu().numpy() for name, value in moved.items()}
+                if self.evaluate is not None:
+                    columns |= stack.evaluate(self.evaluate, update.answers())
+                    averaged = stack.evaluate(self.evaluate, stack.mean)
+                    columns |= {f"averaged_{name}": values for name, values in averaged.items()}
+                table = pd.DataFrame(columns, index=alive).reindex(range(len(runs)))
+                table.insert(0, "step", t + 1 if len(alive) else self.steps)
+                rows.append(table.rename_axis("run").reset_index())  # of lost runs: nothing
             if not len(alive):
                 break
         frame = pd.concat(rows, ignore_index=True)
         frame["diverged_at"] = pd.array(diverged, dtype="Int64")[frame["run"]]
         return frame.assign(diverged_at=frame["diverged_at"].mask(frame["diverged_at"] < 0))
-
-    def _rows(
-        self,
-        alive: np.ndarray,
-        stack: "_Stack",
-        update: "_Update",
-        losses: np.ndarray,
-        known: Mapping[str, np.ndarray],
-        made: int,
-    ) -> pd.DataFrame:
-        count = len(losses)
-        since = (made - 1) // self.every * self.every
-        here = np.isin(np.arange(count), alive)
-        columns: dict[str, np.ndarray] = {"loss": losses[alive, since:made].mean(axis=1), **known}
-        if self.evaluate is not None:
-            columns |= stack.evaluate(self.evaluate, update.answers())
-            averaged = stack.evaluate(self.evaluate, stack.mean)
-            columns |= {f"averaged_{name}": values for name, values in averaged.items()}
-        frame = pd.DataFrame({"run": range(count), "step": made if len(alive) else self.steps})
-        for name, values in columns.items():
-            frame[name] = np.nan
-            frame.loc[here, name] = values
-        return frame
 
 
 def _refuse_model(model: nn.Module) -> None:

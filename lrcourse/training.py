@@ -147,9 +147,7 @@ def train(
 
     start = 0
     if resume is not None:
-        state = read_checkpoint(resume)
-        _refuse_changes(resume, state, made, steps, replan)
-        start = _restore(resume, state, bare, optimizer, clock, record)
+        start = _resume(resume, made, (bare, optimizer, clock, record), steps, replan)
     if resume is None or replan:
         save(start)
     model.train()
@@ -372,14 +370,20 @@ def _made(optimizer: Optimizer, model: nn.Module) -> dict[str, Any]:
     return {"kind": type(optimizer).__name__, "group": deepcopy(plain(groups, "optimizer"))}
 
 
-def _refuse_changes(
-    path: str | Path, state: Mapping[str, Any], made: Mapping[str, Any], steps: int, replan: bool
-) -> None:
-    """Refuse to go on with anything that was made otherwise than for the checkpoint.
+def _resume(
+    path: str | Path,
+    made: Mapping[str, Any],
+    parts: tuple[nn.Module, Optimizer, Clock, Recorder],
+    steps: int,
+    replan: bool,
+) -> int:
+    """Put the parts into the state that a checkpoint holds; the number of updates made.
 
-    Loading would put the old settings in place of the new ones, in silence. With `replan` the
-    schedule and the rates may be others.
+    Refuses to go on with anything that was made otherwise than for the checkpoint: loading would
+    put the old settings in place of the new ones, in silence. With `replan` the schedule and the
+    rates may be others.
     """
+    state = read_checkpoint(path)
     if state["t"] > steps:
         refuse("steps", steps, f"at least the {state['t']} updates that {path} has made")
     for name in ("optimizer",) if replan else ("schedule", "optimizer"):
@@ -389,17 +393,7 @@ def _refuse_changes(
         if found:
             told = "; ".join(found[:3])
             raise ValueError(f"{name} must be the one that {path} was made with: {told}")
-
-
-def _restore(
-    path: str | Path,
-    state: Mapping[str, Any],
-    model: nn.Module,
-    optimizer: Optimizer,
-    clock: Clock,
-    record: Recorder,
-) -> int:
-    """Put everything into the state that a checkpoint holds; the number of updates made."""
+    model, optimizer, clock, record = parts
     try:
         model.load_state_dict(state["model"])
     except RuntimeError as error:

@@ -26,5 +26,6 @@ def test_sharpness_is_the_largest_eigenvalue_of_the_hessian():
         for i in range(count)
     ]
     exact = torch.linalg.eigvalsh(torch.cat(rows)).abs().max().item()
-    measure = Sharpness(lambda m: (m(x) - y).square().mean(), iterations=2000, tolerance=1e-9)
+    measure = Sharpness(lambda m: (m(x) - y).square().mean())
+    measure.iterations, measure.tolerance = 2000, 1e-9
     assert measure(model).item() == pytest.approx(exact, rel=1e-5)

@@ -482,11 +482,7 @@ LIKELY = {
         (0.0315, "bound's units"),
         (0.0074, "not of their best peaks"),
     ],
-    "15 updates": [
-        (1000, "still 1.4"),
-        (4000, "was so before"),
-        (2200.5, "whole number"),
-    ],
+    "15 updates": [(1000, "still 1.4"), (4000, "was so before"), (2200.5, "whole number")],
     "15 annealing": [
         (annealing(short=True), "After the first update it is 0"),
         (annealing(early=True), "begin to fade"),

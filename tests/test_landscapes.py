@@ -9,13 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lrcourse.chapters.quadratics import best_momentum, best_rate, contraction
-from lrcourse.landscapes import (
-    BOUND,
-    DoubleWell,
-    Quadratic,
-    Shelf,
-    descend,
-)
+from lrcourse.landscapes import BOUND, DoubleWell, Quadratic, Shelf, descend
 
 TURNED = Quadratic([1.0, 8.0], angle=0.6)
 ROTATION = torch.tensor(
@@ -102,11 +96,7 @@ def test_many_descents_at_once_equal_each_alone() -> None:
 
 
 @settings(max_examples=15, deadline=None)
-@given(
-    curvature=st.floats(0.01, 1e4),
-    angle=st.floats(0.1, 3.0),
-    kappa=st.floats(1.0, 1e4),
-)
+@given(curvature=st.floats(0.01, 1e4), angle=st.floats(0.1, 3.0), kappa=st.floats(1.0, 1e4))
 def test_the_cliff_stands_at_two_over_the_largest_curvature(
     curvature: float, angle: float, kappa: float
 ) -> None:

@@ -67,17 +67,13 @@ def baselines(updates: int = UPDATES, seed: int = 0) -> Comparison:
     Raises:
         ValueError: an argument is out of range.
     """
-    _check_race(updates, seed)
     return _baselines(updates, seed)
-
-
-def _check_race(updates: Any, seed: Any) -> None:
-    check_argument("updates", updates, whole_number(100, 3000))
-    check_argument("seed", seed, Steps)
 
 
 @cache
 def _baselines(updates: int, seed: int) -> Comparison:
+    check_argument("updates", updates, whole_number(100, 3000))
+    check_argument("seed", seed, Steps)
     return compare(
         schedules={name: baseline(name, updates) for name in BASELINES},
         peaks=0.003 * (UPDATES / updates) ** 0.3 * 2.0 ** np.arange(5),
@@ -318,7 +314,7 @@ def score(
     """
     if not isinstance(name, str) or not name.strip() or "\n" in name or name in BASELINES:
         refuse("name", name, "one line of text that is no baseline's name")
-    _check_race(updates, seed)
+    check_argument("updates", updates, whole_number(100, 3000))
     used = factors(schedule, peak, updates)
     if board is not None:
         board._refuse(_key(name, float(peak) * used, held_back, seed))

@@ -5,8 +5,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from lrcourse.arguments import Count, Share, check_argument
-
 __all__ = ["Sharpness"]
 
 
@@ -20,7 +18,9 @@ class Sharpness:
 
     Args:
         loss: model → scalar, twice differentiable.
-        iterations: the most Hessian products in one call, ≥ 1.
+
+    Attributes:
+        iterations: the most Hessian products in one call.
         tolerance: a call ends when a product changes the eigenvalue by less than this share of it.
 
     >>> net = nn.Linear(2, 1, bias=False)
@@ -29,16 +29,10 @@ class Sharpness:
     8.0
     """
 
-    def __init__(
-        self,
-        loss: Callable[[nn.Module], Tensor],
-        *,
-        iterations: int = 100,
-        tolerance: float = 1e-3,
-    ) -> None:
-        check_argument("iterations", iterations, Count)
-        check_argument("tolerance", tolerance, Share)
-        self.loss, self.iterations, self.tolerance = loss, iterations, tolerance
+    iterations, tolerance = 100, 1e-3
+
+    def __init__(self, loss: Callable[[nn.Module], Tensor]) -> None:
+        self.loss = loss
         self._vector: list[Tensor] | None = None
 
     @torch.enable_grad()
@@ -56,8 +50,7 @@ class Sharpness:
             self._vector = list(torch.autograd.grad(gradients, weights, vector, retain_graph=True))
             before = value
             value = sum(
-                ((a * b).sum() for a, b in zip(self._vector, vector, strict=True)),
-                torch.zeros(()),
+                ((a * b).sum() for a, b in zip(self._vector, vector, strict=True)), torch.zeros(())
             )
             if abs(value - before) <= self.tolerance * abs(value):
                 break

@@ -7,6 +7,8 @@ schedule of the same model on the same data.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -226,15 +228,8 @@ def fit_law(
     starts = [
         (np.log(p), m) for p in (0.2, 0.6, 1.2) for m in ((2.0, 4.0, 6.0) if annealing else (4.0,))
     ]
-    fits = [
-        minimize(
-            lambda x: inner(*both(x))[0],
-            start,
-            method="Nelder-Mead",
-            options={"xatol": 1e-4, "fatol": 1e-9, "maxiter": 400},
-        )
-        for start in starts
-    ]
-    power, memory = both(min(fits, key=lambda fit: fit.fun).x)
+    how: dict[str, Any] = {"xatol": 1e-4, "fatol": 1e-9, "maxiter": 400}
+    search = partial(minimize, lambda x: inner(*both(x))[0], method="Nelder-Mead", options=how)
+    power, memory = both(min(map(search, starts), key=lambda fit: fit.fun).x)
     floor, scale, gain = inner(power, memory)[1]
     return LossLaw(float(floor), float(scale), power, float(gain), memory)

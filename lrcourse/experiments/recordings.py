@@ -45,8 +45,7 @@ class Recording:
     @property
     def caption(self) -> str:
         """Scale, device and date in one line, to stand on a figure."""
-        about = self.about
-        return f"recorded: {about['scale']} scale, {about['device']}, {about['date'][:10]}"
+        return "recorded: {scale} scale, {device}, {date:.10}".format(**self.about)
 
 
 def provenance(**about: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from torch.optim import AdamW
 
-from lrcourse.arguments import check_argument, refuse
+from lrcourse.arguments import check_argument, whole_number
 from lrcourse.data import Corpus, corpus
 from lrcourse.experiments.declared import EXPERIMENTS, SCALES, Grid, Scale
 from lrcourse.experiments.recordings import Recording, provenance, write_recording
@@ -53,9 +53,8 @@ def run_experiment(
     size = SCALES[scale]
     steps = size.steps if steps is None else steps
     seeds = size.seeds if seeds is None else seeds
-    for what, number, least in (("steps", steps, 20), ("seeds", seeds, 2)):
-        if number < least:
-            refuse(what, number, f"a whole number >= {least}")
+    check_argument("steps", steps, whole_number(20))
+    check_argument("seeds", seeds, whole_number(2))
     size = replace(size, steps=steps, seeds=seeds)
     where, experiment = device(), EXPERIMENTS[name]
     vocabulary = size.model["vocabulary"]

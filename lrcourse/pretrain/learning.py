@@ -62,11 +62,7 @@ def join_processes(device: torch.device) -> Iterator[torch.device]:
 
 
 def learn(
-    settings: Settings,
-    text: Corpus,
-    device: torch.device,
-    compiled: bool = False,
-    **options: Any,
+    settings: Settings, text: Corpus, device: torch.device, compiled: bool = False, **options: Any
 ) -> tuple[GPT, Run]:
     """Train the model of `settings` on `text`: what the command does, less its files.
 
