@@ -6,6 +6,8 @@ Python since 3.6 may call this file, so it keeps to the standard library and to 
 the environment is still to be made, one that the course supports is looked for.
 """
 
+import ast
+import functools
 import hashlib
 import importlib.util
 import itertools
@@ -38,11 +40,13 @@ WORK = Path(os.path.abspath(os.path.expanduser(os.environ.get("LRCOURSE_WORK") o
 WINDOWS = os.name == "nt"
 BIN = ENV / ("Scripts" if WINDOWS else "bin")
 PYTHON = BIN / ("python.exe" if WINDOWS else "python")
+SETTINGS = ENV / "settings"  # of JupyterLab, IPython and others, in place of the reader's own
 STAMP = ENV / "lrcourse-stamp.json"  # empty: begun by this file; filled, last of all: complete
 OLDEST, TOO_NEW = (3, 11), (3, 15)  # requires-python in pyproject.toml
 NEWEST = f"{TOO_NEW[0]}.{TOO_NEW[1] - 1}"
 RANGE = f"{OLDEST[0]}.{OLDEST[1]} to {NEWEST}"
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+CUDA_INDEX = "https://download.pytorch.org/whl/cu130"
 CACHES = "__pycache__ .pytest_cache .ruff_cache .mypy_cache .hypothesis .ipynb_checkpoints runs"
 
 HELP = """The Learning Rate, by Experiment: one command to learn, one to check.
@@ -50,16 +54,16 @@ HELP = """The Learning Rate, by Experiment: one command to learn, one to check.
 {commands}
 
 Your copies of the chapters are in work (or the folder that LRCOURSE_WORK names). What a command
-needs is set up in .venv (or the folder that LRCOURSE_VENV names), in minutes, once. On Linux,
---cuda brings PyTorch's CUDA build, gigabytes more. On Windows write python for python3."""
+needs is set up in .venv (or the folder that LRCOURSE_VENV names), in minutes, once. With an
+NVIDIA card, --cuda brings PyTorch's CUDA build: gigabytes. On Windows write python for python3."""
 
 
 # ------------------------------------------------------------------------ a Python to begin with
 
 
-def ask(*command: str) -> str:
+def ask(*command: str, variables: Optional[Dict[str, str]] = None) -> str:
     """What a program prints; nothing when it is missing or broken. It must download nothing."""
-    never = {**os.environ, "PYTHON_MANAGER_AUTOMATIC_INSTALL": "false"}  # for Windows' `py`
+    never = {**(variables or os.environ), "PYTHON_MANAGER_AUTOMATIC_INSTALL": "false"}  # for `py`
     try:
         said = subprocess.check_output(command, stderr=subprocess.DEVNULL, timeout=60, env=never)
     except (OSError, subprocess.SubprocessError):
@@ -128,9 +132,29 @@ def refuse_without_venv() -> None:
 
 
 def environment() -> Dict[str, str]:
-    """The variables under which everything runs: our programs and kernel first, UTF-8 always."""
-    ours = {"PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}", "VIRTUAL_ENV": str(ENV)}
-    return {**os.environ, **ours, "JUPYTER_PREFER_ENV_PATH": "1", "PYTHONUTF8": "1"}
+    """The variables under which everything runs: our programs, kernel and settings; UTF-8 always.
+
+    A person's own settings of Python, Jupyter, matplotlib and others may serve another folder, run
+    other code before ours or draw elsewhere. They are set aside, files and variables, so that the
+    course is the same on every machine.
+    """
+    theirs = ("PYTHON", "JUPYTER", "IPYTHON", "MPL", "MATPLOTLIB", "KERAS_", "PYTEST_", "TQDM_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(theirs)}
+    ours = {"PATH": f"{BIN}{os.pathsep}{kept.get('PATH', '')}", "VIRTUAL_ENV": str(ENV)}
+    if kept.get("LC_ALL") in ("C", "POSIX"):  # there Python cannot read the names of all folders
+        ours["LC_ALL"] = "C.UTF-8"
+    python = {"PYTHONUTF8": "1", "PYTHONNOUSERSITE": "1", "PYTHONPATH": str(ROOT)}
+    folders = {name: str(SETTINGS / folder) for name, folder in FOLDERS.items()}
+    return {**kept, **ours, **python, **folders, "JUPYTER_PREFER_ENV_PATH": "1"}
+
+
+FOLDERS = {
+    "JUPYTER_CONFIG_DIR": "jupyter",
+    "JUPYTER_DATA_DIR": "jupyter/data",
+    "IPYTHONDIR": "ipython",
+    "MPLCONFIGDIR": "matplotlib",
+    "KERAS_HOME": "keras",
+}
 
 
 def set_up(cuda: bool, extras: Iterable[str]) -> None:
@@ -139,8 +163,10 @@ def set_up(cuda: bool, extras: Iterable[str]) -> None:
     What it once had it keeps: the CUDA build of PyTorch, and each of the extras, which are lists
     of packages in pyproject.toml beside those that everybody needs.
     """
-    if cuda and not sys.platform.startswith("linux"):
-        sys.exit("--cuda is for Linux; elsewhere the usual build of PyTorch is the one to have.")
+    if cuda and sys.platform == "darwin":
+        sys.exit(
+            "--cuda is for NVIDIA's cards. Apple's GPU works with the usual build: leave it out."
+        )
     old = STAMP.read_text().split() if STAMP.is_file() and PYTHON.exists() else []
     build = "cuda" if cuda or "cuda" in old else "cpu"
     extras = sorted({*extras, *old[2:]})
@@ -154,7 +180,7 @@ def set_up(cuda: bool, extras: Iterable[str]) -> None:
     pip("flit_core")  # small and first: it fails soon if it must, and builds the course offline
     get_torch(build, old)
     pip("--no-build-isolation", "-e", f".[{','.join(extras)}]" if extras else ".")
-    ask_nothing()
+    refuse_incomplete()
     STAMP.write_text(" ".join(new))
 
 
@@ -162,7 +188,7 @@ def packages_key() -> str:
     """What the environment is made from, in one word that changes with it."""
     needs = [(ROOT / name).read_bytes() for name in ("pyproject.toml", "constraints.txt")]
     # The course's folder counts too: the environment refers to it, and it may have been moved.
-    return hashlib.sha256(b"".join([*needs, str(ROOT).encode()])).hexdigest()
+    return hashlib.sha256(b"".join([*needs, os.fsencode(str(ROOT))])).hexdigest()
 
 
 def make_venv(python: Sequence[str]) -> None:
@@ -177,14 +203,18 @@ def make_venv(python: Sequence[str]) -> None:
         shutil.rmtree(str(ENV))
     ENV.mkdir(parents=True, exist_ok=True)
     STAMP.write_text("")
-    if subprocess.call([*python, "-m", "venv", str(ENV)]) != 0:
+    if subprocess.call([*python, "-m", "venv", str(ENV)], env=environment()) != 0:
         sys.exit(f"Python could not make a virtual environment in {ENV}.")
 
 
 def get_torch(build: str, old: Sequence[str]) -> None:
     """Fetch PyTorch before the rest, where it matters which of its builds that is."""
-    if build == "cuda" and "cpu" in old:
-        pip("--force-reinstall", "--no-deps", "torch")
+    anew = ["--force-reinstall"] if build == "cuda" and "cpu" in old else []
+    if build == "cuda" and WINDOWS:
+        # The usual build for Windows has no CUDA; PyTorch's own index has one that does.
+        pip("torch", "--no-deps", "--index-url", CUDA_INDEX, *anew)
+    elif anew:
+        pip("torch", "--no-deps", *anew)
     elif build == "cpu" and sys.platform.startswith("linux"):
         # torch for Linux brings gigabytes of CUDA, unless PyTorch's own index offers the CPU build
         # of that version, which sorts above it. Out of reach, it costs seconds and fails nothing.
@@ -196,7 +226,7 @@ def pip(*what: str, may_fail: bool = False) -> None:
     """Install under the constraints; leave with one sentence when that cannot be done."""
     command = [str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check", *what]
     command += ["-c", str(ROOT / "constraints.txt")]
-    options = {"cwd": str(ROOT), "env": {**environment(), "PIP_USER": "0"}, "errors": "replace"}
+    options = {"cwd": str(ROOT), "env": pip_environment(), "errors": "replace"}
     said = ""  # progress goes straight to the screen; complaints pass through here, to be read
     with subprocess.Popen(command, stderr=subprocess.PIPE, **options) as process:  # type: ignore
         for line in process.stderr:
@@ -204,6 +234,45 @@ def pip(*what: str, may_fail: bool = False) -> None:
             said += line
     if process.returncode != 0 and not may_fail:
         sys.exit(why_not(said))
+
+
+WHERE_FROM = (  # of pip's settings, those that say where packages come from, and how they get here
+    "index-url extra-index-url no-index find-links trusted-host proxy cert client-cert timeout "
+    "default-timeout retries cache-dir no-cache-dir keyring-provider"
+)
+
+
+@functools.lru_cache()
+def pip_environment() -> Dict[str, str]:
+    """The variables for pip: of a person's own settings, those of WHERE_FROM and no others.
+
+    Any other may send the packages elsewhere (target, prefix, user), or leave some out (no-deps).
+    """
+    others = {name: value for name, value in environment().items() if name[:4] != "PIP_"}
+    files = {name: os.environ[name] for name in ["PIP_CONFIG_FILE"] if name in os.environ}
+    # They hold for `pip config` as well: `user = true` would make it read one of its files alone.
+    plain = {"PIP_" + name: "0" for name in ("USER", "GLOBAL", "SITE", "QUIET")}
+    reader = {**others, **files, **plain, "PIP_LOG": os.devnull}
+    listed = ask(str(PYTHON), "-m", "pip", "config", "list", variables=reader)
+    found = {}
+    for section in ("global", "install"):  # the second has the last word, as pip has it
+        for name, value in re.findall(rf"^{section}\.([\w-]+)=(['\"].*)$", listed, re.MULTILINE):
+            found[name] = ast.literal_eval(value.strip())
+    for name, value in os.environ.items():
+        if name[:4] == "PIP_":
+            found[name[4:].lower().replace("_", "-")] = value
+    kept = {name: found[name] for name in WHERE_FROM.split() if name in found}
+    as_variables = {"PIP_" + name.upper().replace("-", "_"): kept[name] for name in kept}
+    return {**others, **as_variables, "PIP_CONFIG_FILE": os.devnull}
+
+
+def refuse_incomplete() -> None:
+    """Leave with one sentence unless each package has what it needs, in a version that suits it."""
+    command = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "check"]
+    ran = subprocess.Popen(command, env=pip_environment(), stdout=subprocess.PIPE)
+    said = ran.communicate()[0].decode(errors="replace").strip()
+    if ran.returncode != 0:
+        sys.exit(f"{ENV} is not complete ({said.splitlines()[0]}): delete it, and run this again.")
 
 
 def why_not(said: str) -> str:
@@ -218,12 +287,46 @@ def why_not(said: str) -> str:
     return f"\npip could not install the packages: {said.strip() and said.splitlines()[-1]}"
 
 
-def ask_nothing() -> None:
-    """Keep JupyterLab from asking, before chapter 00, whether it may fetch news."""
-    settings = ENV / "share" / "jupyter" / "lab" / "settings" / "overrides.json"
-    settings.parent.mkdir(parents=True, exist_ok=True)
-    news = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false"}}
-    settings.write_text(json.dumps(news))
+def settle_lab() -> None:
+    """Set JupyterLab up for a first-time learner: day or night as the system has it, no questions.
+
+    Nothing is fetched for the news or the extension manager. The table of contents is open, at
+    first: where it is later, and what else is set in Lab, is the learner's.
+    """
+    put_down(ENV / "share" / "jupyter" / "lab" / "settings" / "overrides.json", FIRST_SETTINGS)
+    workspace = SETTINGS / "jupyter" / "lab" / "workspaces" / "default-37a8.jupyterlab-workspace"
+    if not workspace.exists():
+        put_down(workspace, FIRST_LAYOUT)
+
+
+def put_down(path: Path, content: Any) -> None:
+    """Write a file where its content is not there already."""
+    if read_json(path) != content:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, content)
+
+
+FIRST_SETTINGS = {
+    "@jupyterlab/apputils-extension:notification": {"fetchNews": "false"},
+    "@jupyterlab/apputils-extension:themes": {"adaptive-theme": True},
+    "@jupyterlab/extensionmanager-extension:plugin": {"enabled": False},
+}
+FIRST_LAYOUT = {
+    "data": {
+        "layout-restorer:data": {
+            "main": {"dock": None},
+            "left": {
+                "collapsed": False,
+                "visible": True,
+                "current": "@jupyterlab/toc:plugin",
+                "widgets": ["filebrowser", "running-sessions", "@jupyterlab/toc:plugin"],
+            },
+            "right": {"collapsed": True, "visible": True, "widgets": []},
+            "relativeSizes": [0.22, 0.78, 0],
+        }
+    },
+    "metadata": {"id": "default"},
+}
 
 
 # ------------------------------------------------------------------------ a learner's own copies
@@ -597,6 +700,7 @@ def program(*words: str) -> Callable[[List[str]], int]:
 def lab(options: List[str]) -> int:
     """JupyterLab on the learner's chapter 00, for this machine only, behind its token."""
     update_copies()
+    settle_lab()
     given = " ".join(options)
     port = re.search(r"--(?:ServerApp\.)?port[= ](\d+)", given)
     if port:
@@ -617,7 +721,7 @@ def lab(options: List[str]) -> int:
 
 def first_page() -> str:
     """Where a learner begins, seen from the server's folder."""
-    return quote(f"{WORK.name}/00_start_here.ipynb")
+    return quote(os.fsencode(f"{WORK.name}/00_start_here.ipynb"))
 
 
 def make_copies(_: List[str]) -> int:
@@ -784,6 +888,12 @@ def main(arguments: List[str]) -> int:
 
 
 if __name__ == "__main__":
+    for stream in (
+        sys.stdout,
+        sys.stderr,
+    ):  # a folder's name may hold what the terminal cannot show
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     try:
         sys.exit(main(sys.argv[1:]))
     except KeyboardInterrupt:
