@@ -272,7 +272,8 @@ def refuse_incomplete() -> None:
     ran = subprocess.Popen(command, env=pip_environment(), stdout=subprocess.PIPE)
     said = ran.communicate()[0].decode(errors="replace").strip()
     if ran.returncode != 0:
-        sys.exit(f"{ENV} is not complete ({said.splitlines()[0]}): delete it, and run this again.")
+        why = said.splitlines()[0] if said else "pip does not run"
+        sys.exit(f"{ENV} is not complete ({why}): delete it, and run this again.")
 
 
 def why_not(said: str) -> str:

@@ -158,7 +158,7 @@ def test_another_python_is_found_and_used(tmp_path: Path):
     script(a / "python3.14", "echo 'python3.14: command not found' >&2", "exit 127")
     script(a / "python3.13", f"{asked} echo 3.9.2;; esac")  # not what its name says
     (a / "python3.12").mkdir()
-    good = script(b / "python3.13", f'{asked} echo 3.13.2;; *) exec {sys.executable} "$@";; esac')
+    good = script(b / "python3.13", f'{asked} echo 3.13.2;; *) exec "{sys.executable}" "$@";; esac')
     script(b / "python3.11", f"{asked} echo 3.11.1;; esac")
     venv, path = tmp_path / "venv", os.pathsep.join([str(a), str(b)])
     result = course("lab", venv=venv, PATH=path, **calling((3, 9, 6)), **NO_NETWORK)

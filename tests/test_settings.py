@@ -41,7 +41,8 @@ def hostile(tmp_path: Path) -> dict[str, str]:
 
 def call(hostile: dict[str, str], *words: str) -> list[str]:
     """The command that calls a function of course.py, with its settings beside that home."""
-    return [sys.executable, "-c", CALL, words[0], f"{hostile['HOME']}-ours", *words[1:]]
+    python = getattr(sys, "_base_executable", sys.executable)  # that of the system, as at home
+    return [python, "-c", CALL, words[0], f"{hostile['HOME']}-ours", *words[1:]]
 
 
 def namespace(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> dict[str, Any]:
