@@ -163,7 +163,7 @@ def test_a_learner_answers_closes_updates_and_finds_the_answer(browser, lab):
         assert cells.filter(has_text="# The solution").filter(visible=True).count() == 0
         for answer, verdict in {
             "2 / 5": "✘ 01 cliff: not yet. L is the second derivative of 5θ², which is not 5.",
-            "2 / 10": "✔ 01 cliff: right.",
+            "1 / 5": "✔ 01 cliff: right.",
         }.items():
             cell = exercise(cells, "01 cliff")
             cell.locator(".cm-content").click()
@@ -172,7 +172,7 @@ def test_a_learner_answers_closes_updates_and_finds_the_answer(browser, lab):
             page.keyboard.press("Control+Enter")
             cell.locator(".jp-OutputArea-output", has_text=verdict).wait_for(timeout=30_000)
         page.keyboard.press("ControlOrMeta+s")
-        until(lambda: "answer = 2 / 10" in (lab.root / CHAPTER).read_text(), 30, wait)
+        until(lambda: "answer = 1 / 5" in (lab.root / CHAPTER).read_text(), 30, wait)
         page.close()
 
     path = lab.root / "notebooks" / NAME
@@ -186,6 +186,6 @@ def test_a_learner_answers_closes_updates_and_finds_the_answer(browser, lab):
         page, cells = lab.open(browser)
         assert "Down the gradient" in cells.first.inner_text()
         cell = exercise(cells, "01 cliff")
-        assert "answer = 2 / 10" in cell.inner_text()
+        assert "answer = 1 / 5" in cell.inner_text()
         assert cell.locator(".jp-OutputArea-output").count() == 0
         page.close()
