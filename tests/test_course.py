@@ -29,17 +29,25 @@ NO_NETWORK = {  # a port where nothing answers, and no patience
 def course(
     *arguments: str, venv: Path, cwd: Path | None = None, before: str = "pass", **variables: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run course.py with its environment in `venv`; `before` is Python to run first, inside it."""
+    """Run course.py with its environment in `venv`, and copies beside it in `work`.
+
+    `before` is Python to run first, inside it.
+    """
     start = f"import runpy, sys; {before}; sys.argv = sys.argv[1:]; "
     start += "runpy.run_path(sys.argv[0], run_name='__main__')"
     return subprocess.run(
         [sys.executable, "-c", start, str(COURSE), *arguments],
         cwd=cwd or ROOT,
-        env={**os.environ, "LRCOURSE_VENV": str(venv), "PYTHONUTF8": "1", **variables},
+        env={**os.environ, **places(venv), "PYTHONUTF8": "1", **variables},
         capture_output=True,
         encoding="utf-8",
         timeout=120,
     )
+
+
+def places(venv: Path) -> dict[str, str]:
+    """The variables that name course.py's two folders."""
+    return {"LRCOURSE_VENV": str(venv), "LRCOURSE_WORK": str(venv.parent / "work")}
 
 
 def sentence(result: subprocess.CompletedProcess[str]) -> str:
@@ -67,14 +75,10 @@ def script(path: Path, *lines: str) -> Path:
 
 
 def course_namespace(venv: Path) -> dict:
-    old = os.environ.get("LRCOURSE_VENV")
-    os.environ["LRCOURSE_VENV"] = str(venv)
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, folder in places(venv).items():
+            patch.setenv(name, folder)
         return runpy.run_path(str(COURSE))
-    finally:
-        os.environ.pop("LRCOURSE_VENV")
-        if old is not None:
-            os.environ["LRCOURSE_VENV"] = old
 
 
 def test_help_lists_every_command(tmp_path: Path):
@@ -154,7 +158,7 @@ def test_another_python_is_found_and_used(tmp_path: Path):
     script(a / "python3.14", "echo 'python3.14: command not found' >&2", "exit 127")
     script(a / "python3.13", f"{asked} echo 3.9.2;; esac")  # not what its name says
     (a / "python3.12").mkdir()
-    good = script(b / "python3.13", f'{asked} echo 3.13.2;; *) exec {sys.executable} "$@";; esac')
+    good = script(b / "python3.13", f'{asked} echo 3.13.2;; *) exec "{sys.executable}" "$@";; esac')
     script(b / "python3.11", f"{asked} echo 3.11.1;; esac")
     venv, path = tmp_path / "venv", os.pathsep.join([str(a), str(b)])
     result = course("lab", venv=venv, PATH=path, **calling((3, 9, 6)), **NO_NETWORK)
@@ -263,11 +267,14 @@ def test_complete_environment_is_used_at_once_from_any_folder(tmp_path: Path):
         result = course(*words, venv=venv, cwd=tmp_path, **NO_NETWORK)
         assert result.stdout == f"{ROOT} {run}\n", result
     lab = course("lab", "--no-browser", "--port", "0", venv=venv, cwd=tmp_path, **NO_NETWORK)
-    assert lab.stdout.startswith(f"{ROOT} -m jupyterlab ")
-    assert "--ServerApp.ip=127.0.0.1" in lab.stdout
-    assert "00_start_here.ipynb" in lab.stdout
-    assert lab.stdout.endswith("--no-browser --port 0\n")
-    assert "token" not in lab.stdout
+    made, started = lab.stdout.splitlines()
+    assert made.startswith(f"New in {tmp_path / 'work'}, yours to work in: 00, 01,")
+    assert started.startswith(f"{tmp_path} -m jupyterlab ")
+    assert f"--ServerApp.root_dir={tmp_path} " in started
+    assert "--ServerApp.ip=127.0.0.1" in started
+    assert "/lab/tree/work/00_start_here.ipynb" in started
+    assert started.endswith("--no-browser --port 0")
+    assert "token" not in started
     elsewhere = course("lab", "--ip=0.0.0.0", venv=venv)
     assert "127.0.0.1" not in elsewhere.stdout
 
@@ -320,10 +327,11 @@ def test_clean_deletes_caches_only(tmp_path: Path):
     kept = ["course.py", "notebooks/01.ipynb", ".venv/__pycache__/x", ".git/runs/x", "data/a.npz"]
     gone = ["__pycache__/x", "lrcourse/__pycache__/x", "runs/x", "notebooks/runs/a/x"]
     gone += ["notebooks/.ipynb_checkpoints/x", ".pytest_cache/x"]
+    kept += ["work/runs/race/x", "work/.ipynb_checkpoints/x"]  # the learner's
     for name in kept + gone:
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         (copy / name).write_bytes(COURSE.read_bytes())
-    environment = {k: v for k, v in os.environ.items() if k != "LRCOURSE_VENV"}
+    environment = {k: v for k, v in os.environ.items() if k[:8] != "LRCOURSE"}
     command = [sys.executable, str(copy / "course.py"), "clean"]
     subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
     assert [name for name in kept if not (copy / name).exists()] == []

@@ -4,8 +4,10 @@
 """
 
 import json
+import os
 import re
 import runpy
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -116,6 +118,61 @@ def test_the_image_takes_nothing_along_that_git_ignores():
     assert {f"**/{line.strip('/')}" for line in ignored} <= set(left_out)
 
 
+FIRST = "/lab/tree/course/work/00_start_here.ipynb"
+LEARNERS = "/course/deploy/learner.sh"
+
+
+def test_every_door_leads_to_copies_of_the_learners_own(tmp_path, monkeypatch):
+    assert COMMAND[:3] == ["sh", LEARNERS, "jupyter"]
+    assert f"--LabApp.default_url={FIRST}" in COMMAND
+    kubernetes = text("deploy/kubernetes/Dockerfile")
+    assert f'CMD ["sh", "{LEARNERS}", "jupyterhub-singleuser"]' in kubernetes
+    assert CLUSTER["singleuser"]["cmd"] == ["sh", LEARNERS, "jupyterhub-singleuser"]
+    assert CLUSTER["singleuser"]["defaultUrl"] == FIRST
+    (tmp_path / "learners").write_text("ada")
+    hub = configuration(tmp_path / "learners", monkeypatch)
+    assert hub.Spawner.cmd[:2] == ["/bin/sh", str(ROOT / "deploy" / "learner.sh")]
+    assert hub.Spawner.default_url == FIRST
+    assert "python3 course.py copies" in text(".binder/postBuild")
+    assert os.access(ROOT / ".binder" / "postBuild", os.X_OK) or os.name == "nt"
+    devcontainer = json.loads(text(".devcontainer/devcontainer.json"))
+    assert devcontainer["postCreateCommand"] == "python3 course.py copies"
+    for name in ("README.md", "docs/environments.md"):
+        assert "jupyter lab work/00_start_here.ipynb" in text(name)
+        assert "python course.py copies" in text(name)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a shell")
+def test_a_learners_folder_where_the_course_is_roots(tmp_path: Path):
+    """Copies to write to, the course to read beside them; what the learner put there stays."""
+    mine = tmp_path / "course" / "data"
+    mine.mkdir(parents=True)
+    (mine / "x").touch()
+    for _ in range(2):  # again, on the next day
+        said = subprocess.check_output(
+            [
+                "sh",
+                str(ROOT / "deploy" / "learner.sh"),
+                "sh",
+                "-c",
+                'echo "$LRCOURSE_WORK" "$1"',
+                "sh",
+                "a  b",
+            ],
+            env={**os.environ, "HOME": str(tmp_path)},
+            cwd=tmp_path,
+            encoding="utf-8",
+        )
+        assert said.splitlines()[-1] == f"{tmp_path / 'course' / 'work'} a  b"
+    assert [path.name for path in mine.iterdir()] == ["x"]
+    work = tmp_path / "course" / "work"
+    names = {path.name for path in (ROOT / "notebooks").glob("*.ipynb")}
+    assert {path.name for path in work.glob("*.ipynb")} == names
+    linked = tmp_path / "course" / "docs"
+    assert linked.is_symlink() and (work / ".." / "docs" / "gpu.md").exists()
+    assert not work.is_symlink()
+
+
 def test_compose_builds_the_image_from_the_whole_course():
     build = COMPOSE["build"]
     context = (ROOT / CONTAINER / build["context"]).resolve()
@@ -125,8 +182,9 @@ def test_compose_builds_the_image_from_the_whole_course():
 def configuration(learners: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
     monkeypatch.setenv("LRCOURSE_LEARNERS", str(learners))
     config = Config()
-    code = compile(text("deploy/jupyterhub/jupyterhub_config.py"), "config", "exec")
-    exec(code, {"get_config": lambda: config})
+    path = HUB / "jupyterhub_config.py"
+    code = compile(path.read_text(encoding="utf-8"), "config", "exec")
+    exec(code, {"get_config": lambda: config, "__file__": str(path)})
     return config
 
 

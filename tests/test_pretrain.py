@@ -9,6 +9,7 @@ import json
 import os
 import random
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -340,8 +341,8 @@ def test_a_bad_value_is_one_sentence(text, whole, tmp_path, bad, capsys):
     out = tmp_path / "run"
     if bad == "--resume":
         shutil.copytree(whole, out)
-        bad += f" --corpus {__file__}"
-    more = bad.split()
+        bad += f" --corpus {shlex.quote(__file__)}"
+    more = shlex.split(bad)
     assert main(arguments(text, out, 40, *more)) == 2
     said = capsys.readouterr()
     assert said.out == "" and said.err.startswith("pretrain: ") and said.err.count("\n") == 1

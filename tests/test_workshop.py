@@ -1,7 +1,10 @@
 """What goes into a workshop's folder: copies that run, slides without a network, one zip."""
 
+import os
 import re
 import shutil
+import subprocess
+import sys
 import zipfile
 from html.parser import HTMLParser
 from pathlib import Path
@@ -61,7 +64,11 @@ def test_handout_is_all_that_a_learner_copy_needs(made: Path, tmp_path: Path, mo
     assert len(pages) > 5 and len(links) > 10
     assert [link for link in links if not link.exists()] == []
 
-    copy = course / "notebooks" / f"{SOURCES[0].stem}.ipynb"
+    make = [sys.executable, str(course / "course.py"), "copies"]
+    variables = {k: v for k, v in os.environ.items() if k[:8] != "LRCOURSE"}
+    subprocess.run(make, env=variables, check=True, capture_output=True)
+    copy = course / "work" / f"{SOURCES[0].stem}.ipynb"
+    assert "#### Solution" not in copy.read_text(encoding="utf-8")
     monkeypatch.setenv("PYTHONPATH", str(course))
     notebook = nbformat.read(copy, 4)
     asks = nbformat.v4.new_code_cell("import lrcourse\nprint(lrcourse.__file__)")

@@ -3,7 +3,8 @@
     OUT/learner      the notebooks to work in: no solutions, no outputs, answers left as `...`
     OUT/instructor   the notebooks as they are here, with solutions and outputs
     OUT/slides       the chapters as slides for a browser; they need no network
-    OUT/*.zip        the hand-out: the course with the learner copies in place of its notebooks
+    OUT/*.zip        the hand-out: the course with the learner copies in place of its notebooks;
+                     of these `course.py lab` makes each participant's own, in `work`
 
 With `--run [NN ...]` nothing is written: learner copies run from top to bottom, unanswered.
 """

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 c = get_config()  # noqa: F821 (JupyterHub puts it here)
+course = Path(__file__).resolve().parents[2]
 bin_dir = Path(sys.executable).parent  # JupyterHub, its proxy and the course share one environment
 learners = Path(os.environ.get("LRCOURSE_LEARNERS", "/etc/jupyterhub/learners.txt"))
 
@@ -39,8 +40,10 @@ c.SystemdSpawner.disable_user_sudo = True
 # A kernel's channels: sockets in the learner's own folder. The usual ones are TCP ports, and what a
 # kernel prints there could be read by every user of the machine.
 c.Spawner.args = ["--KernelManager.transport=ipc"]
-c.Spawner.cmd = [str(bin_dir / "jupyterhub-singleuser")]
-c.Spawner.default_url = "/lab"
+# First their own copies of the chapters, or those that the course has changed and they have not.
+copies = ["/bin/sh", str(course / "deploy" / "learner.sh")]
+c.Spawner.cmd = [*copies, str(bin_dir / "jupyterhub-singleuser")]
+c.Spawner.default_url = "/lab/tree/course/work/00_start_here.ipynb"
 c.Spawner.http_timeout = 180  # seconds: when the whole class logs in at once, all wait for all
 c.Spawner.environment = {
     "PATH": f"{bin_dir}:/usr/local/bin:/usr/bin:/bin",

@@ -1,4 +1,4 @@
-"""JupyterLab as `course.py lab` starts it and a learner meets it: chapter 01, run and answered."""
+"""JupyterLab as `course.py lab` starts it: what a learner answers is there after an update."""
 
 import json
 import os
@@ -16,55 +16,80 @@ import nbformat
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-CHAPTER = "notebooks/01_gradient_descent.ipynb"
+NAME = "01_gradient_descent.ipynb"
+CHAPTER = f"work/{NAME}"
 # course.py's own `lab`, in the environment of this test, complete or not: nothing is set up.
-START = "import runpy, sys; sys.exit(runpy.run_path('course.py')['lab'](sys.argv[1:]))"
+START = """import runpy, sys; from pathlib import Path
+course = runpy.run_path('course.py')
+course['environment'].__globals__['SETTINGS'] = Path('settings').resolve()
+sys.exit(course['lab'](sys.argv[1:]))"""
 
 
-@pytest.fixture(scope="module")
-def lab(browser, tmp_path_factory):
-    """JupyterLab on a copy of the notebooks, since it saves in place; gives address and token."""
-    here = tmp_path_factory.mktemp("lab")
-    shutil.copytree(ROOT / "notebooks", here / "course" / "notebooks")
-    notebook = nbformat.read(here / "course" / CHAPTER, 4)
-    for cell in notebook.cells:  # what is seen afterwards comes from this run
-        if cell.cell_type == "code":
-            cell.outputs, cell.execution_count = [], None
-    nbformat.write(notebook, here / "course" / CHAPTER)
+class Lab:
+    """A learner's course in a folder of its own, and JupyterLab on it while it is open."""
 
-    own = ["CONFIG_DIR", "DATA_DIR", "RUNTIME_DIR", "LAB_SETTINGS_DIR", "LAB_WORKSPACES_DIR"]
-    variables = {f"JUPYTER{'' if n[:3] == 'LAB' else '_'}{n}": str(here / n) for n in own}
-    variables |= {"IPYTHONDIR": str(here / "ipython"), "LRCOURSE_VENV": sys.prefix}
-    tracker = here / "LAB_SETTINGS_DIR" / "@jupyterlab" / "notebook-extension"
-    tracker.mkdir(parents=True)  # otherwise cells off the screen are not in the page
-    (tracker / "tracker.jupyterlab-settings").write_text('{"windowingMode": "none"}')
+    def __init__(self, folder: Path) -> None:
+        self.root, self.log = folder, folder / "log"
+        (folder / "notebooks").mkdir()
+        for name in ("lrcourse", "docs", "data"):
+            shutil.copytree(ROOT / name, folder / name)
+        for name in ("course.py", "notebooks/00_start_here.ipynb", f"notebooks/{NAME}"):
+            shutil.copy(ROOT / name, folder / name)
+        # otherwise cells off the screen are not in the page
+        tracker = folder / "settings/jupyter/lab/user-settings/@jupyterlab/notebook-extension"
+        tracker.mkdir(parents=True)
+        (tracker / "tracker.jupyterlab-settings").write_text('{"windowingMode": "none"}')
 
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    options = ["--no-browser", "--port", port, f"--ServerApp.root_dir={here / 'course'}"]
-    log = here / "log"
-    with log.open("w") as said:
-        process = subprocess.Popen(
-            [sys.executable, "-c", START, *options],
-            cwd=ROOT,
-            env={**os.environ, **variables},
-            stdout=said,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        until(lambda: process.poll() is not None or token(log) is not None, 60)
-        assert process.poll() is None, log.read_text()
-        yield f"http://127.0.0.1:{port}", token(log)
-    finally:
-        process.terminate()
-        process.wait(30)
+    def __enter__(self) -> "Lab":
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = str(probe.getsockname()[1])
+        self.address = f"http://127.0.0.1:{port}"
+        variables = {k: v for k, v in os.environ.items() if k != "LRCOURSE_WORK"}
+        with self.log.open("w") as said:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", START, "--no-browser", "--port", port],
+                cwd=self.root,
+                env=variables | {"LRCOURSE_VENV": sys.prefix},
+                stdout=said,
+                stderr=subprocess.STDOUT,
+            )
+        until(lambda: self.process.poll() is not None or self.token() is not None, 60)
+        assert self.process.poll() is None, self.log.read_text()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.terminate()
+        self.process.wait(30)
+
+    def token(self) -> str | None:
+        """What JupyterLab prints for the learner to open, on chapter 00."""
+        start = r"http://127\.0\.0\.1:\d+/lab/tree/work/00_start_here\.ipynb\?token=(\w+)"
+        found = re.search(start, self.log.read_text())
+        return found and found[1]
+
+    def open(self, browser, path: str = CHAPTER):
+        """A page with that chapter, when its kernel is ready; and the cells in it."""
+        page = browser.new_page(viewport={"width": 1280, "height": 1000})
+        page.goto(f"{self.address}/lab/tree/{path}?token={self.token()}")
+        cells = page.locator(".jp-NotebookPanel:visible .jp-Notebook .jp-Cell")
+        cells.first.wait_for(timeout=60_000)
+        # before that, Run asks which kernel to take
+        until(lambda: "idle" in self.states(), 60, lambda: page.wait_for_timeout(250))
+        until(lambda: quiet(page), 60, lambda: page.wait_for_timeout(250))
+        assert page.locator(".jp-Dialog").count() == 0
+        return page, cells
+
+    def states(self) -> list[str]:
+        request = urllib.request.Request(f"{self.address}/api/sessions?token={self.token()}")
+        with urllib.request.urlopen(request) as answer:
+            return [session["kernel"]["execution_state"] for session in json.load(answer)]
 
 
-def token(log):
-    """What JupyterLab prints for the learner to open."""
-    found = re.search(r"http://127\.0\.0\.1:\d+/lab\S*\?token=(\w+)", log.read_text())
-    return found and found[1]
+def quiet(page) -> bool:
+    """Does the notebook in sight run nothing?"""
+    indicator = page.locator(".jp-NotebookPanel:visible .jp-Notebook-ExecutionIndicator").first
+    return indicator.get_attribute("data-status") == "idle"
 
 
 def until(condition, seconds, wait=lambda: time.sleep(0.25)):
@@ -74,71 +99,93 @@ def until(condition, seconds, wait=lambda: time.sleep(0.25)):
         wait()
 
 
+def exercise(cells, name: str):
+    """The cell in which a learner answers."""
+    return cells.filter(has_text=f'check("{name}"').first
+
+
+@pytest.fixture(scope="module")
+def lab(browser, tmp_path_factory):
+    return Lab(tmp_path_factory.mktemp("ein Kurs [1]"))
+
+
 def test_nobody_enters_without_the_token(lab):
-    address, _ = lab
-    for path in ("contents", "kernels", "sessions", "terminals"):
-        with pytest.raises(urllib.error.HTTPError) as refused:
-            urllib.request.urlopen(f"{address}/api/{path}")
-        assert refused.value.code == 403, path
-        refused.value.close()
-    with urllib.request.urlopen(f"{address}/lab") as page:
-        assert "/login" in page.geturl()
+    with lab:
+        for path in ("contents", "kernels", "sessions", "terminals"):
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                urllib.request.urlopen(f"{lab.address}/api/{path}")
+            assert refused.value.code == 403, path
+            refused.value.close()
+        with urllib.request.urlopen(f"{lab.address}/lab") as page:
+            assert "/login" in page.geturl()
 
 
-def test_a_learner_runs_chapter_01_and_answers_wrongly_and_rightly(browser, lab):
-    address, secret = lab
-    page = browser.new_page(viewport={"width": 1280, "height": 1000})
-    page.goto(f"{address}/lab/tree/{CHAPTER}?token={secret}")
-    cells = page.locator(".jp-NotebookPanel .jp-Notebook .jp-Cell")
-    cells.first.wait_for(timeout=60_000)
-
-    def wait():  # and let the page's messages in, which time.sleep would not
-        page.wait_for_timeout(250)
-
-    def state():
-        request = urllib.request.Request(f"{address}/api/sessions?token={secret}")
-        with urllib.request.urlopen(request) as answer:
-            return [session["kernel"]["execution_state"] for session in json.load(answer)]
-
-    until(lambda: state() == ["idle"], 60, wait)  # before that, Run asks which kernel to take
-    indicator = page.locator(".jp-NotebookPanel .jp-Notebook-ExecutionIndicator").first
-    until(lambda: indicator.get_attribute("data-status") == "idle", 60, wait)
-    assert page.locator(".jp-Dialog").count() == 0
-    assert page.locator(".jp-OutputArea-output").count() == 0
-
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.locator(".lm-Menu-itemLabel", has_text=re.compile("^Run All Cells$")).click()
-    prompts = page.locator(".jp-CodeCell .jp-InputPrompt")
-    # A folded cell, as solutions are, shows no number.
-    code = [cell for cell in nbformat.read(ROOT / CHAPTER, 4).cells if cell.cell_type == "code"]
-    shown = sum(not cell.metadata.get("jupyter", {}).get("source_hidden") for cell in code)
-
-    def ran():
-        numbered = [text for text in prompts.all_inner_texts() if re.search(r"\d", text)]
-        return len(numbered) == shown and indicator.get_attribute("data-status") == "idle"
-
-    until(ran, 180, wait)
-    assert page.locator("[data-mime-type='application/vnd.jupyter.error']").count() == 0
-    assert page.locator("[data-mime-type='application/vnd.jupyter.stderr']").count() == 0
-    assert page.locator(".jp-OutputArea img").count() > 5
-    assert "☐ 01 cliff" in exercise(page, "01 cliff").inner_text()
-
-    for answer, verdict in {
-        "2 / 5": "✘ 01 cliff: not yet. L is the second derivative of 5θ², which is not 5.",
-        "2 / 10": "✔ 01 cliff: right.",
-    }.items():
-        cell = exercise(page, "01 cliff")
-        cell.locator(".cm-content").click()
-        page.keyboard.press("ControlOrMeta+a")
-        page.keyboard.insert_text(f'answer = {answer}\ncheck("01 cliff", answer)')
-        page.keyboard.press("Control+Enter")
-        cell.locator(".jp-OutputArea-output", has_text=verdict).wait_for(timeout=30_000)
-    page.close()
+def test_what_a_first_time_learner_sees(browser, lab):
+    """The table of contents, at night a dark page, no way to install things; solutions folded."""
+    with lab:
+        page, cells = lab.open(browser, "work/00_start_here.ipynb")
+        page.emulate_media(color_scheme="dark")
+        page.wait_for_function("document.body.dataset.jpThemeName == 'JupyterLab Dark'")
+        contents = page.locator(".jp-TableOfContents")
+        contents.get_by_text("Exercise 3").wait_for()
+        assert page.locator("[data-id*=extensionmanager]").count() == 0
+        assert page.locator(".jp-OutputArea-output").count() == 0
+        assert cells.filter(has_text="# The solution").filter(visible=True).count() == 0
+        cells.get_by_role("link", name="chapter 01").last.click()
+        page.locator(f".lm-TabBar-tab[title*='{CHAPTER}']").wait_for()
+        page.close()
 
 
-def exercise(page, name):
-    """The cell in which a learner answers, by its place in the notebook."""
-    for place, cell in enumerate(nbformat.read(ROOT / CHAPTER, 4).cells):
-        if "exercise" in cell.metadata.get("tags", []) and f'check("{name}"' in cell.source:
-            return page.locator(".jp-NotebookPanel .jp-Notebook .jp-Cell").nth(place)
-    raise AssertionError(f"{CHAPTER} has no exercise {name}")
+def test_a_learner_answers_closes_updates_and_finds_the_answer(browser, lab):
+    """Chapter 01 is run and answered wrongly and rightly; then the course changes under it."""
+    with lab:
+        page, cells = lab.open(browser)
+        assert page.locator(".jp-OutputArea-output").count() == 0
+
+        def wait():  # and let the page's messages in, which time.sleep would not
+            page.wait_for_timeout(250)
+
+        page.get_by_role("menuitem", name="Run", exact=True).click()
+        page.locator(".lm-Menu-itemLabel", has_text=re.compile("^Run All Cells$")).click()
+        stored = nbformat.read(ROOT / "notebooks" / NAME, 4).cells
+        code = [cell for cell in stored if cell.cell_type == "code"]
+        prompts = cells.locator(".jp-InputPrompt")
+
+        def ran():
+            numbered = [text for text in prompts.all_text_contents() if re.search(r"\d", text)]
+            return len(numbered) == len(code) and quiet(page)
+
+        until(ran, 180, wait)
+        assert page.locator("[data-mime-type='application/vnd.jupyter.error']").count() == 0
+        assert page.locator("[data-mime-type='application/vnd.jupyter.stderr']").count() == 0
+        assert page.locator(".jp-OutputArea img").count() > 5
+        assert "☐ 01 cliff" in exercise(cells, "01 cliff").inner_text()
+        assert cells.filter(has_text="# The solution").filter(visible=True).count() == 0
+        for answer, verdict in {
+            "2 / 5": "✘ 01 cliff: not yet. L is the second derivative of 5θ², which is not 5.",
+            "1 / 5": "✔ 01 cliff: right.",
+        }.items():
+            cell = exercise(cells, "01 cliff")
+            cell.locator(".cm-content").click()
+            page.keyboard.press("ControlOrMeta+a")
+            page.keyboard.insert_text(f'answer = {answer}\ncheck("01 cliff", answer)')
+            page.keyboard.press("Control+Enter")
+            cell.locator(".jp-OutputArea-output", has_text=verdict).wait_for(timeout=30_000)
+        page.keyboard.press("ControlOrMeta+s")
+        until(lambda: "answer = 1 / 5" in (lab.root / CHAPTER).read_text(), 30, wait)
+        page.close()
+
+    path = lab.root / "notebooks" / NAME
+    path.write_text(path.read_text().replace("# Gradient descent", "# Down the gradient", 1))
+    mine = (lab.root / CHAPTER).read_bytes()
+    with lab:
+        assert "worked in yours, which stay as they are: 01." in lab.log.read_text()
+        assert (lab.root / CHAPTER).read_bytes() == mine
+        command = [sys.executable, str(lab.root / "course.py"), "renew", "01"]
+        subprocess.run(command, check=True, capture_output=True)
+        page, cells = lab.open(browser)
+        assert "Down the gradient" in cells.first.inner_text()
+        cell = exercise(cells, "01 cliff")
+        assert "answer = 1 / 5" in cell.inner_text()
+        assert cell.locator(".jp-OutputArea-output").count() == 0
+        page.close()
