@@ -4,6 +4,7 @@ import sys
 
 from lrcourse.pretrain.command import main
 
+sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal of another code
 try:
     sys.exit(main())
 except KeyboardInterrupt:

@@ -78,7 +78,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _pretrain(options: argparse.Namespace, device: torch.device) -> int:
     rank, count = processes()
-    first = rank == 0
     out: Path = options.out
     given = vars(options)
     asked = {s.name: given[s.name] for s in fields(Settings) if s.name in given}
@@ -97,7 +96,7 @@ def _pretrain(options: argparse.Namespace, device: torch.device) -> int:
         refuse("corpus", settings.corpus, f"the text that the run in {out} began with")
     if count > 1:
         dist.barrier()  # all have read what is in the folder: now it may change
-    if first:
+    if rank == 0:
         print(_opening(out, settings, found, changes), flush=True)
         tidy_folder(out, found)
 
@@ -119,7 +118,7 @@ def _pretrain(options: argparse.Namespace, device: torch.device) -> int:
     )
     seconds = time.perf_counter() - began
     made = len(run) - start
-    if first and (made or not (out / "run.npz").exists()):
+    if rank == 0 and (made or not (out / "run.npz").exists()):
         tokens = made * settings.batch_size * settings.context
         loss = float(run.evaluations["test_loss"][-1])
         about = provenance(
@@ -138,10 +137,10 @@ def _pretrain(options: argparse.Namespace, device: torch.device) -> int:
         write_provenance(out / "run.json", about)
         run.save(out / "run.npz")
         print(f"{made} updates in {seconds:.1f} s: {tokens / seconds:,.0f} tokens a second.")
-    if first:
+    if rank == 0:
         print(_closing(model, run, text, out))
     # torchrun stops all when one fails: that must not be before the first has written its files.
-    return 1 if first and run.diverged_at is not None else 0
+    return 1 if rank == 0 and run.diverged_at is not None else 0
 
 
 def _opening(
