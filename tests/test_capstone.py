@@ -31,6 +31,7 @@ def one_thread():
     torch.set_num_threads(before)
 
 
+@pytest.mark.slow
 def test_a_baseline_entered_by_hand_is_that_baseline():
     """The same seeds and minibatches: nothing but rounding between the two."""
     known = baselines(**SHORT)

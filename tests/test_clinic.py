@@ -24,6 +24,9 @@ def name(case):
     return type(case).__name__
 
 
+pytestmark = pytest.mark.slow  # `stays` runs every case twice
+
+
 @pytest.fixture(scope="module")
 def stays():
     with warnings.catch_warnings():

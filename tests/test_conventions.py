@@ -401,6 +401,7 @@ assert keras.backend.backend() == "torch" and keras.config.floatx() == "float32"
 """
 
 
+@pytest.mark.slow
 def test_libraries_are_imported_late_and_without_a_trace(tmp_path: Path) -> None:
     home = {"HOME": str(tmp_path), "USERPROFILE": str(tmp_path)}
     outside = {k: v for k, v in os.environ.items() if not k.startswith("KERAS_")}

@@ -221,6 +221,7 @@ def test_other_folders_are_left_alone(tmp_path: Path):
     assert file.read_text() == "also precious"
 
 
+@pytest.mark.slow
 def test_no_network_then_half_made(tmp_path: Path):
     """One sentence that says what to do; and the next call begins again from scratch."""
     venv = tmp_path / "venv"

@@ -94,6 +94,7 @@ def wait_for_change(child, look):
         time.sleep(0.001)
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_it_goes_on_and_ends_the_same(text, tmp_path):
     reference, out = tmp_path / "reference", tmp_path / "run"
     assert main(arguments(text, reference, STEPS)) == 0
@@ -150,6 +151,7 @@ def test_a_write_cut_off_anywhere_leaves_a_checkpoint(copy, monkeypatch, call, c
     assert read_checkpoint(previous(copy / "checkpoint.pt"))["t"] >= 38
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one(text, tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     assert main(arguments(text, one, 30, "--qk-norm")) == 0

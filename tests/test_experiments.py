@@ -95,6 +95,7 @@ TINY = Scale(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_runs_and_reports(name, tmp_path, monkeypatch):
     # At a size that shows nothing but that all parts fit together.

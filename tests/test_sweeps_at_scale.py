@@ -119,6 +119,7 @@ def cluster():
         yield two
 
 
+@pytest.mark.slow
 def test_on_a_cluster_also_when_a_worker_dies(cluster, tmp_path):
     whole = run()
     longer = {"steps": 300, "every": 100, "chunk": 1, "seeds": [0], "peaks": [0.01, 0.02, 0.03]}

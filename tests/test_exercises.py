@@ -1,0 +1,620 @@
+"""Each exercise is used, known by its name, and answered in words."""
+
+import copy
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from torch import cat
+from torch.nn.functional import cross_entropy
+from torch.nn.utils import clip_grad_norm_
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import (
+    CosineAnnealingLR,
+    LambdaLR,
+    LinearLR,
+    MultiStepLR,
+    OneCycleLR,
+    ReduceLROnPlateau,
+    SequentialLR,
+    StepLR,
+)
+
+from lrcourse import exercises
+from lrcourse.evidence import paired
+from lrcourse.models import next_token_loss
+from lrcourse.schedules import Cosine, InverseSqrt, Linear, Noam, Warmup, wsd
+
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+
+
+def used_exercises():
+    """Names of the exercises that chapters use, from their sources."""
+    names = set()
+    for source in NOTEBOOKS.glob("source/*.md"):
+        names |= set(re.findall(r'check\("([^"]+)"', source.read_text(encoding="utf-8")))
+    return names
+
+
+def test_every_exercise_is_used_and_known():
+    assert used_exercises() == set(exercises.names())
+
+
+class Strange:
+    def __getattr__(self, name):
+        raise RuntimeError("strange")
+
+
+@pytest.mark.parametrize("name", exercises.names())
+@pytest.mark.parametrize(
+    "answer",
+    ["forty-two", None, float("nan"), -12345.678, [], True, lambda *a, **k: None, Strange(), {}],
+    ids=repr,
+)
+def test_wrong_answers_of_any_kind_are_rejected_in_words(name, answer, capsys):
+    exercises.check(name, answer)
+    out = capsys.readouterr().out
+    assert out.startswith(f"✘ {name}: not yet.") and len(out) > len(name) + 15
+
+
+def fit(T_max=40, clip=-1, note=1, limit=1.0):
+    """The loop of exercise 17 repair, with its faults at will."""
+
+    def loop(model, optimizer, batches, steps, most):
+        scheduler, rates = warm_cosine(optimizer, 20, 20, T_max), []
+        for t in range(steps):
+            x, y = batches(t)
+            optimizer.zero_grad()
+            cross_entropy(model(x), y).backward()
+            if clip < 0:
+                clip_grad_norm_(model.parameters(), limit * most)
+            used = optimizer.param_groups[0]["lr"]
+            optimizer.step()
+            if clip > 0:
+                clip_grad_norm_(model.parameters(), most)
+            scheduler.step()
+            rates.append(used if note else scheduler.get_last_lr()[0])
+        return rates
+
+    return loop
+
+
+def warm_cosine(optimizer, rise, milestone, fall):
+    """A warmup from a tenth and a cosine, each number at will: the seams of chapter 09."""
+    parts = [LinearLR(optimizer, 0.1, total_iters=rise), CosineAnnealingLR(optimizer, fall)]
+    return SequentialLR(optimizer, parts, [milestone])
+
+
+def longer_cosine(saved, make_optimizer, total, T_max):
+    """A resumed cosine whose T_max is set again after loading, or not at all (None)."""
+    optimizer = make_optimizer()
+    scheduler = CosineAnnealingLR(optimizer, total)
+    optimizer.load_state_dict(saved["optimizer"])
+    scheduler.load_state_dict(saved["scheduler"])
+    scheduler.T_max = T_max or scheduler.T_max
+    return optimizer, scheduler
+
+
+def lowered(optimizer, schedule, plateau, losses, groups=1, early=False, tick=True):
+    """Follow a schedule and a plateau; let the cut reach some groups, before or after the tick."""
+    scheduler = LambdaLR(optimizer, schedule)
+    for loss in losses:
+        optimizer.step()
+        if early:
+            plateau.update(loss)
+        if tick:
+            scheduler.step()
+        for group in optimizer.param_groups[:groups]:
+            group["lr"] *= plateau.now
+        if not early:
+            plateau.update(loss)
+
+
+def train_listening(
+    model, optimizer, batches, validate, epochs, mode="min", per_batch=False, heed=True, patience=2
+):
+    """Chapter 08's loop that listens, with the faults asked for."""
+    scheduler = ReduceLROnPlateau(optimizer, mode=mode, factor=0.5, patience=patience)
+    rates = []
+    for t in range(epochs * batches.per_epoch):
+        x, y = batches(t)
+        loss = cross_entropy(model(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        rates.append(optimizer.param_groups[0]["lr"])
+        if per_batch or (t + 1) % batches.per_epoch == 0:
+            scheduler.step(validate(model) if heed else loss.item())
+    return rates
+
+
+# Answers that a learner is likely to give and that are wrong, with a word the hint must hold.
+def fresh(model, optimizer):
+    """A copy of the model with an optimizer that remembers nothing."""
+    twin = copy.deepcopy(model)
+    return twin, AdamW(twin.parameters(), lr=optimizer.param_groups[0]["lr"])
+
+
+def branch(copied=lambda m, o: copy.deepcopy((m, o)), clock=None, first=None):
+    """A solution of exercise "14 branch" with the faults that are asked for."""
+
+    def mended(model, optimizer, batches, at, count):
+        twin, its = copied(model, optimizer)
+        plan = wsd(at + count, 0, count)
+        scheduler = LambdaLR(its, lambda t: plan(t + (at if clock is None else clock)))
+        for t in range(count):
+            x, y = batches(t + (at if first is None else first))
+            its.zero_grad()
+            cross_entropy(twin(x), y).backward()
+            its.step()
+            scheduler.step()
+        return twin
+
+    return mended
+
+
+def accumulated(network, optimizer, schedule, batches, pieces, updates, share=True, keep=True):
+    """An accumulating loop, with the faults of exercise 16 repair that are asked for."""
+    scheduler = LambdaLR(optimizer, schedule)
+    for t in range(updates * pieces):
+        if not keep:
+            optimizer.zero_grad()
+        x, y = batches(t)
+        (cross_entropy(network(x), y) / (pieces if share else 1)).backward()
+        if (t + 1) % pieces == 0:
+            optimizer.step()
+            if keep:
+                optimizer.zero_grad()
+            scheduler.step()
+
+
+def continued(model, tokens, count, crop=slice(-6, None), place=-1):
+    """Greedy continuation by a model of context 6, with the slips of exercise 13 continue."""
+    for _ in range(count):
+        likeliest = model(tokens[crop])[place].argmax()
+        tokens = cat([tokens, likeliest.reshape(1)])
+    return tokens
+
+
+def fitted(model, windows, optimizer, scheduler, limit, shift=1, early=True, per_update=True):
+    """Training on windows of tokens, with the slips of exercise 13 repair."""
+    for window in windows:
+        optimizer.zero_grad()
+        next_token_loss(model(window[:, :-1]), window[:, shift : shift + 8]).backward()
+        if early:
+            clip_grad_norm_(model.parameters(), limit)
+        optimizer.step()
+        if per_update:
+            scheduler.step()
+
+
+def annealing(short=False, early=False, rise=False, running=True, later=True):
+    """A solution of exercise "15 annealing" with the faults that are asked for."""
+
+    def mended(rates, memory):
+        push, pushes = 0.0, [0.0]
+        for t in range(1, len(rates)):
+            counts = rise or t > np.argmax(rates)
+            fall = rates[t - 1] - rates[t] if counts else 0.0
+            fall = fall if later else max(fall, 0.0)
+            push = memory * (push + fall) if early else memory * push + fall
+            pushes.append(push)
+        return (np.cumsum(pushes) if running else np.array(pushes))[short:]
+
+    return mended
+
+
+def reported(loss, entries, other, open_seeds, held_back, drop=False, own="held", rival="held"):
+    """The report of exercise 18 report, with its faults at will."""
+    seeds = {"open": open_seeds, "held": held_back}
+    ends = np.array([[loss(name, s) for s in open_seeds] for name in entries])
+    winner = entries[int(np.nanargmin((np.nanmean if drop else np.mean)(ends, axis=1)))]
+    mine = np.array([loss(winner, s) for s in seeds[own]])
+    share = 100 * (mine / np.array([loss(other, s) for s in seeds[rival]]) - 1)
+    return winner, paired(np.nan_to_num(share), 0 * np.nan_to_num(share))
+
+
+LIKELY = {
+    "00 best": [(30, "row"), (0.003, "row")],
+    "00 epoch": [(1437 / 32, "round down"), (1437, "round down"), (45, "round down")],
+    "00 your rate": [
+        (0.01, "Larger"),
+        (20, "Smaller"),
+        (1e9, "left all bounds"),
+        (1, "above already"),
+    ],
+    "01 update": [((1.6, -2.4), "uphill"), ((0.9, -1.8), "not the point"), (0.4, "Two numbers")],
+    "01 cliff": [(0.4, "second derivative"), (0.1, "That is 1/L"), (20, "2/L")],
+    "01 descent": [(lambda slope, x, rate, n: x - rate * slope(x), "wrong place"), (1, "brackets")],
+    "01 momentum": [(lambda slope, x, rate, beta, n: x, "wrong place")],
+    "01 centre": [(1.0, "Old curvature"), (1 / 11.44, "upside down")],
+    "02 floor": [(0.4 * 8, "proportional"), (0.1, "two"), (0.4, "proportional")],
+    "02 edge": [(0.125, "settle"), (4, "two")],
+    "02 fate": [(lambda loss: "learn", "called"), (lambda loss: "Learn", "called")],
+    "02 next": [(0.5, "bracketed"), (1, "bracketed"), (0.01, "side of the table")],
+    "03 clock": [(0.4, "How often"), (0.4 * 0.1 ** (130 // 3), "How often"), (0.004, "ten")],
+    "03 horizon": [(36000, "minibatches"), (1200 // 8, "one epoch"), (4000, "whole run")],
+    "03 factor": [(lambda t: t / 20, "At t = 0"), (lambda t: "one", "could not convert")],
+    "03 repair": [(lambda *a: [], "0 updates")],
+    "03 resume": [(lambda saved, model, o, s: None, "two things")],
+    "04 ticks": [(40, "Does the run"), (31, "At which update")],
+    "04 milestones": [
+        ([10, 20, 50], "lengths"),
+        ([10, 30, 80], "does the loop count"),
+        ([250, 500, 1250], "second cut"),
+        ([250.0, 750.5, 2000.0], "Update 750"),
+        (250, "A list"),
+    ],
+    "04 wait": [(np.log(10) / 60, "the square"), (0.5, "60 updates")],
+    "04 stairs": [
+        (lambda rates, lengths: rates, "function of t"),
+        (lambda rates, lengths: lambda t: rates[0], "a factor"),
+        (lambda rates, lengths: lambda t: 1.0, "update 50"),
+    ],
+    "04 repair": [
+        (lambda o, e, n: MultiStepLR(o, [e / 2 + 0.1, 3 * e / 4 + 0.1]), "whole number"),
+        (lambda o, e, n: MultiStepLR(o, [e // 2, 3 * e // 4]), "does the loop count"),
+        (lambda o, e, n: MultiStepLR(o, [e * n // 2, *[3 * e * n // 4] * 2]), "given twice"),
+        (lambda o, e, n: MultiStepLR(o, [e * n // 2, 7 * e * n // 8]), "come at updates"),
+        (lambda o, e, n: StepLR(o, e * n // 2), "only once"),
+    ],
+    "05 gamma": [(0.94, "leaves"), (0.94 ** (1 / 500), "leaves 0.884"), (1.2, "between 0 and 1")],
+    "05 reach": [(20, "never arrives"), (5, "rate × slope"), (150, "ten"), ("far", "number")],
+    "05 factor": [
+        (lambda t: (1 - t / 80) ** 3, "At t = 80"),
+        (lambda t: 0.05 + 0.95 * (1 - t / 80) ** 3, "At t = 81"),
+    ],
+    "05 repair": [
+        (lambda o, e, n: LinearLR(o, 0.1, total_iters=e * n), "rises"),
+        (lambda o, e, n: LinearLR(o, 1.0, 0.1, e), "no longer changes"),
+        (lambda o, e, n: LinearLR(o, 1.0, 0.0, e * n), "is left"),
+        (lambda o, e, n: LinearLR(o, 0.9, 0.1, e * n), "first update"),
+        (lambda o, e, n: None, "a scheduler"),
+    ],
+    "06 left": [(0.0955, "share of the peak"), (8e-5, "straight line"), (3.8e-4, "factor of ten")],
+    "06 bottom": [(310, "not the last one"), (1000, "Add up"), (1270, "Add up")],
+    "06 land": [
+        (Cosine(3000), "the old cosine"),
+        (Cosine(4000), "At t = 2525"),
+        (Cosine(4000).take(2500) >> Linear(1, 0, 500), "jumps back"),
+    ],
+    "06 repair": [
+        (lambda o, e, n, w: warm_cosine(o, w, e, e), "in which unit"),
+        (lambda o, e, n, w: warm_cosine(o, w, w, e), "climbs again"),
+        (lambda o, e, n, w: warm_cosine(o, w, w, e * n - w), "which eta_min"),
+    ],
+    "06 extend": [
+        (lambda saved, make, total: longer_cosine(saved, make, total, None), "then climbs"),
+        (lambda saved, make, total: longer_cosine(saved, make, total, 2 * total), "still"),
+        (lambda saved, make, total: make(), "two things"),
+    ],
+    "09 slope": [(0.8, "over how many"), (-0.8 / 60, "without a sign"), (0.8 / 90, "How much")],
+    "09 lengths": [
+        ((10_000, 10_000), "keras"),
+        ((9_500, 9_500), "transformers"),
+        (9_500, "Two numbers"),
+    ],
+    "09 line": [
+        (lambda t: min(1, t / 50), "in the rise"),
+        (lambda t: min(1, 0.1 + 0.9 * t / 50), "in the cosine"),
+    ],
+    "09 repair": [
+        (lambda o, w, n: warm_cosine(o, 5, n - w, n), "the rise is wrong"),
+        (lambda o, w, n: warm_cosine(o, w, n - w, n - w), "stays at the peak"),
+        (lambda o, w, n: warm_cosine(o, w, w, n), "it ends at"),
+        (lambda o, w, n: warm_cosine(o, w + 3, w, n - w), "the rise is wrong"),
+    ],
+    "09 thaw": [
+        (lambda n: [lambda t: min(1, t / 20)] * n, "Of 3 parts, number 0"),
+        (lambda n: [], "a list of 1"),
+    ],
+    "10 first": [(0.001, "Adam's"), (0.005, "SGD's"), (0.01, "alpha = 0.99")],
+    "10 window": [(0.0003 * 0.1, "upside down"), (3333, "ten"), (10, "forget")],
+    "10 mean": [(lambda t: 1 - t / 1000, "In how many"), (lambda t: t < 700, "At t = 700")],
+    "10 adam": [
+        (lambda w, g, seen, t, rate: w - 3 * rate * g / abs(g), "common weight"),
+        (lambda w, g, seen, t, rate: None, "new weights"),
+    ],
+    "10 modes": [(lambda *a: [1, 2], "three scores"), (lambda *a: [1, 2, 3], "30 updates")],
+    "11 rate": [(2.5e-4, "starts at 0"), (2.7e-4, "not by the whole"), (1e-3, "Which share")],
+    "11 length": [(20, "β₁"), (2000, "β₂"), (400, "ten")],
+    "11 epochs": [
+        (Warmup(3, 0.1), "updates for epochs"),
+        (lambda t: Warmup(3, 0.1)(t // 120), "waits for a whole epoch"),
+        (Warmup(360), "At t = 0"),
+        (0.1, "brackets"),
+    ],
+    "11 repair": [
+        (lambda o, p, w, c: LinearLR(o, 1e-6, total_iters=w), "rate or a factor"),
+        (lambda o, p, w, c: LinearLR(o, 1e-6 / p, total_iters=2 * w), "rise is wrong"),
+        (lambda o, p, w, c: LinearLR(o, 1e-6 / p, total_iters=w), "never cut"),
+        (lambda o, p, w, c: None, "raised"),
+    ],
+    "11 sensitivity": [
+        (lambda losses, untrained: losses.mean(), "(3.0, 2.0, 2.5)"),
+        (lambda losses, untrained: losses.mean() - losses.min(), "worse than untrained"),
+        (lambda x, u: np.minimum(x, u).mean() - np.minimum(x, u).min(), "nan"),
+        (lambda losses, untrained: None, "a number"),
+    ],
+    "12 warmup": [(1 / (512 * 0.0005**2), "two"), (390.625, "ten"), (4000, "Solve")],
+    "12 tenth": [(40_000, "root"), (4000, "a hundred"), (4e6, "ten")],
+    "12 landing": [
+        (InverseSqrt(400), "At t = 1801"),
+        (InverseSqrt(400).take(1800) >> Linear(1, 0, 200), "stand at 1800"),
+        (Warmup(400) >> InverseSqrt(400), "its own rise"),
+        (lambda t: 1.0, "in the rise"),
+    ],
+    "12 noam": [
+        (lambda d, w: lambda t: d**-0.5 * min(t**-0.5, t * w**-1.5), "divides by zero"),
+        (lambda d, w: lambda t: Noam(d, w)(max(0, t - 1)), "one update late"),
+        (lambda d, w: lambda t: 1 / d * Noam(1, w)(t), "Long after"),
+        (lambda d, w: lambda t: (d * (t + 1)) ** -0.5, "Half way up"),
+        (lambda d, w: 0.1, "function of t"),
+    ],
+    "12 both": [
+        (lambda *a: lowered(*a, groups=0), "plain schedule"),
+        (lambda *a: lowered(*a, early=True), "of the second"),
+        (lambda *a: lowered(*a, groups=2), "one update late"),
+        (lambda *a: lowered(*a, groups=2, early=True, tick=False), "that was meant"),
+        (lambda *a: None, "there were 0"),
+    ],
+    "13 parameters": [
+        (2732928 + 256 * 192, "token table"),
+        (2732928 - 128 * 192, "place"),
+        (2732928 - 26 * 192, "LayerNorm has two numbers"),
+        (2732928 - 6 * 192**2, "mixes what the heads"),
+        (2732928 - 24 * 192**2, "two matrices"),
+        (2732928 - 36 * 192**2, "four times the width"),
+        (6 * 12 * 192**2, "part by part"),
+    ],
+    "13 hours": [
+        (800_000, "3600 s"),
+        (800_000 / 60, "in minutes"),
+        (9.26, "in days"),
+        (2.22e-7, "in billions"),
+        (1 / 9, "6 operations"),
+        (111.1, "two"),
+    ],
+    "13 peak": [
+        (lambda frame: frame.loc[frame["test_loss"].idxmin(), "peak"], "lucky"),
+        (lambda frame: frame.groupby("peak")["test_loss"].mean().idxmin(), "lost"),
+        (
+            lambda f: f.groupby("peak")["test_loss"].agg(lambda v: v.mean(skipna=False)).idxmin(),
+            "edge",
+        ),
+        (lambda frame: None, "a single peak"),
+    ],
+    "13 continue": [
+        (lambda *a: continued(*a, crop=slice(0, 6)), "so long the text fits"),
+        (lambda *a: continued(*a, crop=slice(-5, None)), "5 of 6 tokens"),
+        (lambda *a: continued(*a, place=0), "first new token"),
+        (lambda model, tokens, count: tokens, "12 tokens more"),
+    ],
+    "13 repair": [
+        (lambda *a: fitted(*a, per_update=False), "was planned"),
+        (lambda *a: fitted(*a, early=False), "The limit is 0.1"),
+        (lambda *a: fitted(*a, shift=0), "asked to guess"),
+        (lambda *a: None, "makes 0 updates"),
+    ],
+    "14 ledger": [
+        (15000, "one run for each"),
+        (15000.0, "one run for each"),
+        (9500, "last cooldown"),
+        (7200, "four cooldowns"),
+    ],
+    "14 plan": [
+        (wsd(6000, 200, 1000), "At t = 5001"),
+        (wsd(6000, 200, 1000, end=0.05), "At t = 5001"),
+        (wsd(5000, 200, 1000), "At t = 4999"),
+        (0.05, "A function of t"),
+    ],
+    "14 stages": [
+        ("linear 0 1 500; cosine 1 0.1 59500; linear 0.1 0 5000", "planned to be"),
+        ("linear 0 1 500; cosine 1 0.1 99500 @ 0:59500; linear 0.1 0 5000", "begin and end"),
+        ("linear 0 1 500; cosine 1 0.1 99500; linear 0.1 0 5000", "steps long"),
+        ("a cosine", "expected one of linear, cosine"),
+        (60000, "in quotes"),
+    ],
+    "14 branch": [
+        (branch(lambda m, o: (copy.deepcopy(m), copy.deepcopy(o))), "not moved at all"),
+        (branch(lambda m, o: (m, o)), "another model"),
+        (branch(clock=0), "never falls"),
+        (branch(clock=0, first=0), "never falls"),
+        (branch(first=0), "has seen"),
+        (branch(fresh), "other weights"),
+    ],
+    "15 peak": [
+        (0.008, "WSD's"),
+        (0.0041, "upside down"),
+        (0.0315, "bound's units"),
+        (0.0074, "not of their best peaks"),
+    ],
+    "15 updates": [(1000, "still 1.4"), (4000, "was so before"), (2200.5, "whole number")],
+    "15 annealing": [
+        (annealing(short=True), "After the first update it is 0"),
+        (annealing(early=True), "begin to fade"),
+        (annealing(rise=True), "the rise counts"),
+        (annealing(running=False), "off from update"),
+        (annealing(later=False), "counts against it"),
+    ],
+    "15 design": [
+        (Linear(1, 0, 640), "At update 1 it is not"),
+        (lambda t: 1.0, "Does it land"),
+        (wsd(640, 0, 128), "Does it land"),
+        (lambda t: 0.5, "highest factor"),
+        (3, "schedule"),
+    ],
+    "16 clock": [
+        ((2000, 500), "four times the samples of the old warmup"),
+        ((125, 2000), "in the other order"),
+        ((8000, 500), "8000 updates"),
+        ((8000, 125), "8000 updates"),
+        (2000, "Two numbers"),
+        ((1000, 125), "How many samples"),
+    ],
+    "16 both": [
+        (0.004, "holds the updates fixed"),
+        (0.002 * 4**0.5 * 4**-0.3, "more updates, or fewer"),
+        (0.008, "linear rule"),
+        (0.002 * 4**0.3, "The batch has changed"),
+    ],
+    "16 twin": [
+        (lambda stages, batch, power: [(batch, n) for _, n in stages], "is not what it was"),
+        (lambda stages, b, power: [(round(b / f), n) for f, n in stages], "reads 40960"),
+        (
+            lambda stages, b, power: [(round(b / f), round(n * f)) for f, n in stages],
+            "For power 0.5",
+        ),
+        (
+            lambda stages, b, power: [
+                (b / f ** (1 / power), n * f ** (1 / power)) for f, n in stages
+            ],
+            "int",
+        ),
+        (lambda stages, batch, power: [], "one (batch, updates) for each"),
+    ],
+    "16 repair": [
+        (lambda m, o, s, b, k, n: accumulated(m, o, lambda t: s(4 * t), b, k, n), "count"),
+        (lambda *a: accumulated(*a, share=False), "times those of the large batch"),
+        (lambda *a: accumulated(*a, keep=False), "only each last piece"),
+        (lambda *a: accumulated(*a, share=False, keep=False), "only each last piece"),
+        (lambda *a: None, "makes 0 updates"),
+    ],
+    "17 clock": [
+        ((4, 1, 2, 5), "C has another cause. How many times"),
+        ([1, 4, 5, 2], "A has another cause. By how many updates"),
+        ((4, 1, 5), "4 numbers"),
+        ((4, 1, 5, 7), "4 numbers"),
+        ("ABCD", "4 numbers"),
+    ],
+    "17 seams": [((5, 1, 2, 6), "What does its rate do"), ((4, 1, 6, 2), "From which update")],
+    "17 hands": [((1, 2, 6, 4), "For how many updates"), ((3, 2, 4, 6), "time of its first cuts")],
+    "17 plan": [((2, 4, 5, 3), "at once, or on the way up"), ((3, 5, 4, 2), "By which factor")],
+    "17 repair": [
+        (fit(T_max=60), "the plan says"),
+        (fit(clip=0), "more than its rate times the limit"),
+        (fit(clip=1), "more than its rate times the limit"),
+        (fit(note=0), "It reports"),
+        (fit(limit=0.5), "What else was changed"),
+        (lambda *a: fit()(*a)[:-1], "the rate of each update"),
+        (lambda model, optimizer, batches, steps, limit: [], "made 0"),
+    ],
+    "08 first cut": [(4, "second bad epoch"), (8, "By how much"), (6, "row by row")],
+    "08 clock": [(5000, "still borne"), (5500, "first value"), (12, "How many evaluations")],
+    "08 likelihood": [
+        ({}, "stands at -2 is never cut"),
+        ({"mode": "max", "patience": 3}, "stands at -2 is never cut"),
+        ({"threshold_mode": "abs", "patience": 3}, "slowly falls is never cut"),
+        ({"mode": "max", "threshold_mode": "abs"}, "at value 12"),
+    ],
+    "08 race": [(12, "same value"), (11, "just before"), (10, "cooldown")],
+    "08 repair": [
+        (lambda model, optimizer, batches, validate, epochs: [], "0 updates"),
+        (lambda *a: train_listening(*a, per_batch=True), "within an epoch"),
+        (lambda *a: train_listening(*a, mode="max"), "was falling"),
+        (lambda *a: train_listening(*a, heed=False), "never hears"),
+        (lambda *a: train_listening(*a, patience=3), "wrong epochs"),
+    ],
+    "02 ramp": [
+        (lambda low, high, n: (high - low) / n, "gets to"),
+        (lambda low, high, n: (high / low) / n, "gets to"),
+    ],
+    "07 peak": [(150, "number 0"), (3, "epochs"), (300, "What share")],
+    "07 height": [
+        (0.017 / 4, "not the rate"),
+        (0.004, "stands on the base"),
+        (0.009, "Which cycle"),
+        (0.017, "first cycle"),
+        (0.003, "whole height"),
+    ],
+    "07 scale": [
+        (lambda cycle: 1 / (cycle + 1), "cycle 1 has the height 0.5"),
+        (lambda cycle: 0.5 ** (cycle - 1), "cycle 3"),
+        (lambda cycle: 1 / (cycle - 1), "ZeroDivisionError"),
+    ],
+    "07 repair": [
+        (lambda o, loader, k, n, peak: OneCycleLR(o, 0.01, total_steps=n), "dies before its end"),
+        (lambda o, loader, k, n, peak: OneCycleLR(o, peak, total_steps=n * len(loader)), "longer"),
+        (lambda o, loader, k, n, peak: OneCycleLR(o, peak, total_steps=n * 4), "dies before"),
+        (lambda o, loader, k, n, peak: OneCycleLR(o, 0.01, total_steps=n * 5), "highest rate"),
+        (lambda o, loader, k, n, peak: OneCycleLR(o, peak, total_steps=n * 5), "momentum was"),
+        (lambda *a: StepLR(a[0], 3), "return a OneCycleLR"),
+    ],
+    "18 tasks": [
+        ("ABCDE", "Task 1"),
+        ("BCEAD", "Task 4"),
+        ("CBEDA", "what listens"),
+        ("BCED", "Five letters"),
+        ("BBEDA", "once"),
+    ],
+    "18 luck": [
+        (0.1, "off by a factor of two"),
+        (2.04, "off by a factor of ten"),
+        (0.3, "keep the best"),
+    ],
+    "18 trunk": [
+        (lambda n: wsd(n, warmup=n // 10, cooldown=round(0.4 * n)), "whatever the length"),
+        (lambda n: Warmup(50) >> Linear(1, 0, n - 50), "share one trunk"),
+        (lambda n: wsd(n, warmup=50, cooldown=n // 5), "goes from update"),
+        (lambda n: 0.5, "a schedule is asked for"),
+    ],
+    "18 report": [
+        (lambda *a: reported(*a, drop=True), "one run diverged"),
+        (lambda *a: reported(*a, own="open", rival="open"), "also give its figure"),
+        (lambda *a: reported(*a, own="open"), "same seeds"),
+        (lambda *a: reported(*a)[0], "winner's name and a Difference"),
+    ],
+    "18 race": [
+        ((Linear(1, 0, 250), 0.3), "smaller peak"),
+        ((Linear(1, 0, 250), 0.0005), "larger peak"),
+        ((lambda t: 1 - t / 100, 0.01), "expected a finite number >= 0"),
+        ((Linear, 0.01), "function of t"),
+        (Linear(1, 0, 250), "Give a pair"),
+    ],
+}
+
+
+def test_each_exercise_is_tried_with_likely_answers():
+    assert set(LIKELY) == set(exercises.names())
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "word"),
+    [
+        pytest.param(n, *c, marks=[pytest.mark.slow] if n == "18 race" else [])
+        for n in LIKELY
+        for c in LIKELY[n]
+    ],
+)
+def test_likely_wrong_answers_get_a_hint(name, answer, word, capsys):
+    exercises.check(name, answer)
+    out = capsys.readouterr().out
+    assert out.startswith(f"✘ {name}: not yet.") and word in out
+
+
+def test_check_knows_its_names_and_waits_for_an_answer(capsys):
+    exercises.check("02 floor", ...)
+    assert capsys.readouterr().out.startswith("☐ 02 floor")
+    with pytest.raises(
+        ValueError, match="no exercise is called '06 let'; there are 06 bottom, 06 e"
+    ):
+        exercises.check("06 let", 1)
+    for name in ("floor", "99 floor", "", 6, "02_floor", "06"):
+        with pytest.raises(ValueError, match=f"no exercise is called {name!r}; there are 0"):
+            exercises.check(name, 1)
+
+
+ONE_CHAPTER = """
+import sys
+from lrcourse.exercises import check
+check("06 left", ...)
+print(sorted(name for name in sys.modules if "exercises.chapter" in name or ".chapters" in name))
+"""
+
+
+def test_a_check_loads_the_checks_of_its_chapter_alone():
+    done = subprocess.run([sys.executable, "-c", ONE_CHAPTER], capture_output=True, text=True)
+    assert done.stdout.splitlines()[1:] == ["['lrcourse.exercises.chapter_06']"], done.stderr

@@ -1,0 +1,103 @@
+"""Every figure has its words, the same bytes twice, and curves that grey tells apart."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from lrcourse import plots
+from lrcourse.landscapes import Quadratic
+from lrcourse.runs import Run
+
+
+def a_run(diverged_at=None):
+    loss = np.array([3.0, 2.0, 50.0, np.nan])[: None if diverged_at is None else diverged_at + 1]
+    rate = np.full((len(loss), 1), 0.1)
+    return Run(loss, rate, loss, loss, diverged_at=diverged_at)
+
+
+def pictures():
+    alt = "Words that say what is seen."
+    bowl, box = Quadratic([1.0, 4.0]), {"x": (-1, 1), "y": (-1, 1)}
+    frame = pd.DataFrame(
+        {"peak": [0.1, 0.1, 1.0, 1.0, 10.0, 10.0], "loss": [3, 4, 1, 1, 2, np.nan]}
+    )
+    return {
+        "lines": plots.lines(
+            {"a": [1, 2], "b": ([0, 9], [3, 1])},
+            x="x",
+            y="y",
+            alt=alt,
+            log="y",
+            rates={"a": [1, 1]},
+            across={"1": 1},
+            down={"2": 2},
+        ),
+        "bands": plots.bands({"a": np.random.default_rng(0).random((5, 9))}, x="x", y="y", alt=alt),
+        "panels": plots.panels(
+            {"a": [1, 2], "b": ([0, 9], [3, 1])}, x="x", y="y", alt=alt, ylim=(0, 4)
+        ),
+        "charts": plots.charts(
+            {"a": {"rate": [1, 2], "loss": [2, 1]}},
+            x="x",
+            alt=alt,
+            grey={"a": {"rate": [1, 1], "loss": [3, 1]}},
+            log=["loss"],
+        ),
+        "training": plots.training({"a": a_run(), "b": a_run(2), "c": a_run(3)}, alt=alt, smooth=2),
+        "u_curve": plots.u_curve(frame, y="loss", alt=alt),
+        "terrain": plots.terrain(bowl, alt=alt, path=[[1, 1], [0, 0]], **box),
+        "contours": plots.contours(
+            bowl, {"a": [[1, 1], [0, 0]], "b": [[1, 0]]}, alt=alt, minimum=(0, 0), **box
+        ),
+        "readings": plots.readings(np.ones((2, 8, 8)), [1, 2], {"a": [1, 1]}, alt=alt),
+    }
+
+
+@pytest.mark.slow
+def test_every_figure_is_drawn_with_its_words_and_the_same_bytes_twice():
+    first, second = pictures(), pictures()
+    assert set(first) == set(plots.__all__) - {"Picture"}
+    for name, picture in first.items():
+        assert picture.png() == second[name].png(), name
+        data, metadata = picture._repr_mimebundle_()
+        assert data["text/plain"] == metadata["image/png"]["alt"] == "Words that say what is seen."
+        assert json.dumps(data) and picture.png().startswith(b"\x89PNG")
+        assert b"matplotlib" not in picture.png().lower()
+        assert isinstance(picture.figure, Figure)
+
+
+def test_a_diverged_run_is_marked_in_its_figure():
+    axes = plots.training({"b": a_run(2)}, alt="One run that leaves all bounds.").figure.axes[0]
+    assert "X" in [line.get_marker() for line in axes.lines]
+    assert axes.lines[0].get_label() == "b (diverged at 2)"
+
+
+def test_curves_differ_without_colour():
+    curves = {str(i): [i, i] for i in range(7)}
+    axes = plots.lines(curves, x="x", y="y", alt="Seven flat lines here.").figure.axes[0]
+    assert len({str(line._dash_pattern) for line in axes.lines}) == 7
+
+
+def test_error_bars_stand_on_their_curve():
+    curves = {"a": ([1, 2], [10, 20]), "b": ([1, 2], [3, 4])}
+    words = {"x": "x", "y": "y", "alt": "Two curves, one with bars.", "errors": {"b": [1, 2]}}
+    picture = plots.lines(curves, **words).signed("from somewhere")
+    (bars,) = picture.figure.axes[0].collections
+    assert [segment[:, 1].tolist() for segment in bars.get_segments()] == [[2, 4], [2, 6]]
+    assert picture.figure.get_suptitle() == "from somewhere"
+
+
+def test_figures_without_words_or_with_bad_arguments_are_refused():
+    good = {"x": "x", "y": "y", "alt": "Words that say enough."}
+    for bad, match in (
+        ({"alt": "plot"}, "alt is 'plot', expected words"),
+        ({"log": "z"}, "log is 'z', expected"),
+        ({"curves": {}}, "curves is {}, expected at least one name"),
+        ({"curves": {"a": ([1, 2], [1, 2, 3])}}, "x and values of one length"),
+        ({"errors": {"b": [1, 2]}}, "a name in errors is 'b', expected one of a"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            plots.lines(**({"curves": {"a": [1, 2]}} | good | bad))
