@@ -366,7 +366,8 @@ def update_copies() -> None:
 
 DONE = {  # what became of copies: their numbers, where
     "made": "New in {1}, yours to work in: {0}.",
-    "followed": "The course has changed these, and you had not, so you have the new ones: {0}.",
+    "followed": "The course has changed these, and you had not (running them does not count), so "
+    "you have the new ones: {0}.",
     "kept": "The course has newer ones of these, and you have worked in yours, which stay as they "
     "are: {0}. `python3 course.py renew NN` brings the new one, with your cells in it.",
     "unreadable": "No notebook that can be read, and left as it is: {0} in {1}. "
@@ -428,12 +429,17 @@ def renew_copy(name: str, copy: Notebook, record: Record) -> str:
     """Write the new chapter with the learner's cells in it, the old file kept; says so."""
     old = set_aside(WORK / name)
     now, mine = marks_of(copy), read_notebook(old)
-    filled, beside = carry_over(copy, mine["cells"], record.get(name)) if mine else (0, 0)
+    told = "what stood there could not be read"
+    if mine:
+        filled, beside = carry_over(copy, mine["cells"], record.get(name))
+        told = (
+            f"of your cells, {filled} in place of the course's and {beside} added where they stood"
+        )
     write_json(WORK / name, copy)
     record[name] = now
     return (
-        f"{WORK / name} is new: {filled} cells of yours in their places, {beside} beside. What it "
-        f"was is kept in {old}. Is it open in JupyterLab? Then File > Reload Notebook from Disk."
+        f"{WORK / name} is new; {told}. What it was is kept in {old}. Is it open in JupyterLab? "
+        "Then File > Reload Notebook from Disk."
     )
 
 

@@ -352,7 +352,7 @@ def test_who_wrote_keeps_it_until_they_say_renew(place: Place):
         assert "worked in yours, which stay as they are: 03. `python3" in place.call("copies")
         assert (place.work / CHAPTER).read_bytes() == before
     said = place.call("renew", "3")
-    assert "1 cells of yours in their places, 0 beside" in said
+    assert "of your cells, 1 in place of the course's and 0 added where they stood" in said
     new = place.read()
     assert "second edition" in new.cells[0].source
     assert "30 * 150" in cell_with(new, 'check("03 horizon"').source
