@@ -39,7 +39,7 @@ HANDOUT = "learning-rate-workshop"
 HANDED_OUT = (  # with the learner copies, all that a participant needs; README's links hold in it
     "course.py pyproject.toml constraints.txt environment.yml lrcourse/**/*.py lrcourse/*.mplstyle "
     "data/**/*.* README.md .github/CONTRIBUTING.md CITATION.cff LICENSE notebooks/LICENSE.md "
-    "docs/*.md docs/*.png deploy/*/*.* deploy/*/Dockerfile"
+    "CHANGELOG.md docs/*.md docs/*.png deploy/*/*.* deploy/*/Dockerfile"
 )
 NPM = {"reveal.js": "5.2.1", "katex": "0.16.22"}  # what shows the slides, and their formulas
 
