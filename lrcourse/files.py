@@ -135,7 +135,7 @@ class Cache:
         Raises:
             ValueError: the file is damaged.
         """
-        path = self._path(name)
+        path = self.folder / f"{name}.parquet"
         try:
             return pd.read_parquet(path)
         except FileNotFoundError:
@@ -147,8 +147,5 @@ class Cache:
     def put(self, name: str, table: pd.DataFrame) -> None:
         """Write the table, over an older one too."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with write_whole(self._path(name)) as part:
+        with write_whole(self.folder / f"{name}.parquet") as part:
             table.to_parquet(part, index=False)
-
-    def _path(self, name: str) -> Path:
-        return self.folder / f"{name}.parquet"

@@ -4,6 +4,7 @@ A `Recorder` stands beside the loop of `training.train`, and a `Run` is what it 
 `train` and `sweep` can also leave TensorBoard events, for `tensorboard --logdir` to show.
 """
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import ArrayLike, NDArray
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
@@ -31,21 +31,21 @@ _FORMAT = 2
 _ARRAYS = ("loss", "rate", "gradient_norm", "update_norm", "evaluated_at")
 
 
-def lost(loss: ArrayLike, first: ArrayLike) -> NDArray[np.bool_]:
-    """Whether runs have diverged: see `LOST`.
+def lost(loss: float, first: float) -> bool:
+    """Whether a run has diverged: see `LOST`.
 
     A first loss may be negative, as that of a density can be: then its size counts. One of nearly
     nothing says nothing of the scale: then 1 stands for it.
 
     Args:
-        loss: of one update, shape (…).
-        first: of the first update, shape (…).
+        loss: of one update.
+        first: of the first update.
 
-    >>> lost([5.0, 5e3, np.nan, 3.0, 3.0], [2.0, 2.0, 2.0, -4.0, 0.0])
-    array([False,  True,  True, False, False])
+    >>> lost(5.0, 2.0), lost(5e3, 2.0), lost(math.nan, 2.0), lost(3.0, -4.0), lost(3.0, 0.0)
+    (False, True, True, False, False)
     """
-    now, size = np.asarray(loss, dtype=float), np.abs(np.asarray(first, dtype=float))
-    return ~(np.isfinite(now) & (now <= LOST * np.where(size < 1e-3, 1.0, size)))
+    size = abs(first)
+    return not (math.isfinite(loss) and loss <= LOST * (size if size >= 1e-3 else 1.0))
 
 
 @dataclass(frozen=True, eq=False)

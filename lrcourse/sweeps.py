@@ -308,7 +308,8 @@ class _Job:
             y = torch.stack([drawn[runs[i].seed][1] for i in alive])
             now = stack.losses_and_gradients(x, y)
             losses[alive, t] = now
-            gone = lost(now, losses[alive, 0])
+            firsts = losses[alive, 0].tolist()
+            gone = np.array([*map(lost, now.tolist(), firsts)], dtype=bool)
             if gone.any():
                 diverged[alive[gone]] = t
                 keep = torch.from_numpy(np.flatnonzero(~gone))

@@ -120,7 +120,8 @@ def train(
         refuse("replan", replan, "a checkpoint to resume, and a schedule that is a function of t")
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     device = parameters[0].device
-    if processes()[0] > 0:  # the first process alone writes files and shows the bar
+    rank, count = processes()
+    if rank > 0:  # the first process alone writes files and shows the bar
         checkpoint, log, progress = None, None, False
     record = Recorder(steps, optimizer, norms)
     made = {}
@@ -166,7 +167,7 @@ def train(
             with precision():
                 out = model(x)
             value = one_number(loss(out.float() if bf16 else out, y))
-            if record.is_lost(t, _mean(value.detach(), device)):
+            if record.is_lost(t, value.item() if count == 1 else _mean(value, device)):
                 break
 
             # Backward: the gradient, of this minibatch alone, and shortened where it is too long.
@@ -233,13 +234,12 @@ class Clock:
         self.factors = np.ones(steps)
         self.scheduler = schedule if isinstance(schedule, LRScheduler) else None
         if schedule is not None and not isinstance(schedule, LRScheduler):
-            plan = schedule  # no other from here on
-            self.factors = _factors(plan, steps)  # what is no factor is refused at once
+            self.factors = _factors(schedule, steps)  # what is no factor is refused at once
             for group in optimizer.param_groups:  # the peaks are what stands there now; without
                 group["initial_lr"] = group["lr"]  # this, LambdaLR takes those of an earlier run
             # Asked again at its time: what it gives may depend on what was heard meanwhile. After
             # the last update there is nothing left to ask for.
-            self.scheduler = LambdaLR(optimizer, lambda t: factor(plan, min(t, steps - 1)))
+            self.scheduler = LambdaLR(optimizer, lambda t: factor(schedule, min(t, steps - 1)))
 
     def tick(self) -> None:
         """An update has been made: on to the rate of the next one."""
@@ -306,6 +306,8 @@ def factor(schedule: Callable[[int], float], t: int) -> float:
     ValueError: schedule(5) is -0.25, expected a finite number >= 0
     """
     value = schedule(t)
+    if isinstance(value, float) and 0 <= value < np.inf:
+        return float(value)
     value = value.item() if isinstance(value, Tensor | np.ndarray | np.generic) else value
     check_argument(f"schedule({t})", value, Factor)
     return float(value)

@@ -23,9 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     go = commands.add_parser("run", help="run one and record it under data/recordings")
     go.add_argument("name", choices=EXPERIMENTS)
     go.add_argument("--scale", choices=SCALES, default="cpu")
-    go.add_argument(
-        "--steps", type=int, metavar="N", help="updates of a run (default: the scale's)"
-    )
+    go.add_argument("--steps", type=int, metavar="N", help="of a run (default: the scale's)")
     go.add_argument("--seeds", type=int, metavar="N", help="how many (default: the scale's)")
     chosen = parser.parse_args(arguments)
     if chosen.command == "list":
