@@ -1,12 +1,16 @@
-"""Real data that needs no network: handwritten digits, and text, first of all your own Python's.
+"""Real data that needs no network: handwritten digits, and text: your own Python's, or sympy's.
+
+What a model learns from, what its peak rate is tuned on (validation) and what it is judged by
+(test) are three sets that share nothing.
 
 Minibatches are a pure function of the update's number, as schedules are: a run that resumes at
 update t, or a sweep that trains many runs at once, draws the very same ones.
 """
 
+import hashlib
 import sysconfig
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,6 +24,7 @@ from lrcourse.arguments import Count, Steps, check_argument, refuse, whole_numbe
 
 __all__ = ["Corpus", "Digits", "Minibatches", "Text"]
 __all__ += ["corpus", "digits", "minibatch", "python_source", "python_text"]
+__all__ += ["sympy_corpus", "sympy_digest", "sympy_text"]
 
 
 @lru_cache(maxsize=32)  # a sweep returns to each of its seeds; of the text, an order takes 8 MB
@@ -97,12 +102,21 @@ def minibatch(batches: Callable[[int], tuple[Any, Any]], t: int) -> tuple[Any, A
 
 @dataclass(frozen=True, eq=False)
 class _Split:
-    """Examples to learn from and examples to test with."""
+    """Examples to learn from, to test with and, where they were asked for, to tune on."""
 
     x: Tensor
     y: Tensor
     x_test: Tensor
     y_test: Tensor
+    x_validation: Tensor = field(default_factory=lambda: torch.empty(0), kw_only=True)
+    y_validation: Tensor = field(default_factory=lambda: torch.empty(0), kw_only=True)
+
+    def validate(self, model: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
+        """Mean cross-entropy in nats on the examples to tune on, as `validation_loss`."""
+        if not len(self.x_validation):
+            refuse("the examples for validation", 0, "some, set apart when the data was read")
+        loss = F.cross_entropy(model(self.x_validation).flatten(0, -2), self.y_validation.flatten())
+        return {"validation_loss": loss}
 
     def batches(self, size: int, seed: int = 0) -> Minibatches:
         """Minibatches of the examples to learn from."""
@@ -130,26 +144,33 @@ class Digits(_Split):
 
 
 @cache
-def digits(dtype: torch.dtype = torch.float32) -> Digits:
+def digits(dtype: torch.dtype = torch.float32, validation: int = 0) -> Digits:
     """The 1797 digits that come with scikit-learn: 1437 to train on, 360 to test with.
 
     Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI Machine
     Learning Repository (1998); scikit-learn bundles its test part. The split is fixed, so that
     every chapter speaks of the same images.
 
+    Args:
+        dtype: of the pixels.
+        validation: how many of the images to train on are kept for tuning, 0 … 1000.
+
     >>> digits().x.shape, digits().x_test.shape
     (torch.Size([1437, 64]), torch.Size([360, 64]))
     """
     from sklearn.datasets import load_digits
 
+    check_argument("validation", validation, whole_number(0, 1000))
     pixels, labels = load_digits(return_X_y=True)
     order = np.random.default_rng(0).permutation(len(pixels))
     train, test = order[:1437], order[1437:]
     ink = pixels / 16
     mean = ink[train].mean(axis=0)
     x = torch.from_numpy(ink - mean).to(dtype)
-    y = torch.from_numpy(labels).long()
-    return Digits(x[train], y[train], x[test], y[test], torch.from_numpy(mean).to(dtype))
+    y, center = torch.from_numpy(labels).long(), torch.from_numpy(mean).to(dtype)
+    train, tune = train[validation:], train[:validation]
+    learn, judge, apart = ((x[rows], y[rows]) for rows in (train, test, tune))
+    return Digits(*learn, *judge, center, x_validation=apart[0], y_validation=apart[1])
 
 
 @cache
@@ -229,12 +250,8 @@ def python_text(context: int = 8, limit: int = 2_000_000, tests: int = 4096) -> 
     letters = source[source < 128].long()
     cut = len(letters) * 19 // 20
     train, test = letters[:cut], letters[cut:]
-    check_argument("tests", tests, whole_number(1, len(test) - context))
-    rows = torch.from_numpy(np.random.default_rng(0).permutation(len(test) - context)[:tests])
-    windows = test.unfold(0, context, 1)
-    return Text(
-        train.unfold(0, context, 1)[:-1], train[context:], windows[rows], test[rows + context]
-    )
+    windows, after = _windows(test, context, 1, tests)
+    return Text(train.unfold(0, context, 1)[:-1], train[context:], windows, after.flatten())
 
 
 @dataclass(frozen=True, eq=False)
@@ -246,6 +263,7 @@ class Corpus:
         x_test, y_test: windows to test with and the token after each of theirs, (tests, context).
         vocabulary: how many different tokens there are.
         merges: the byte-pair encoding that made the tokens; None where a token is a byte.
+        x_validation, y_validation: windows to tune on, as those to test with; empty without.
     """
 
     train: Tensor
@@ -253,6 +271,8 @@ class Corpus:
     y_test: Tensor
     vocabulary: int
     merges: Any = None
+    x_validation: Tensor = field(default_factory=lambda: torch.empty(0), kw_only=True)
+    y_validation: Tensor = field(default_factory=lambda: torch.empty(0), kw_only=True)
 
     def batches(self, size: int, seed: int = 0) -> Callable[[int], tuple[Tensor, Tensor]]:
         """t → `size` windows and the token after each of theirs, both (size, context).
@@ -276,9 +296,11 @@ class Corpus:
         scores = model(self.x_test)
         return {"test_loss": F.cross_entropy(scores.flatten(0, -2), self.y_test.flatten())}
 
+    validate = _Split.validate
+
     def to(self, device: torch.device | str) -> "Corpus":
         """The same corpus on another device: batches are drawn and scored there."""
-        tensors = ("train", "x_test", "y_test")
+        tensors = ("train", "x_test", "y_test", "x_validation", "y_validation")
         return replace(self, **{name: getattr(self, name).to(device) for name in tensors})
 
     def encode(self, text: str) -> Tensor:
@@ -332,9 +354,101 @@ def corpus(
     if min(len(train), len(test)) <= context + tests:
         found = f"{len(train)} tokens to train on and {len(test)} to test with"
         raise ValueError(f"the text has {found}, expected more than context + tests of each")
-    rows = np.random.default_rng(0).permutation(len(test) - context)[:tests]
-    windows = test.unfold(0, context + 1, 1)[torch.from_numpy(rows)].long()
-    return Corpus(train, windows[:, :-1], windows[:, 1:], vocabulary, merges)
+    return Corpus(train, *_windows(test, context, context, tests), vocabulary, merges)
+
+
+# ------------------------------------------------------------ a text that is the same for everybody
+
+_SHARE = 256 // 20  # of 256 files: a twentieth to test with, as much for validation
+
+
+@cache
+def _sympy() -> tuple[bytes, bytes, bytes]:
+    """The source of sympy, to train on, for validation and to test with, cut by whole files.
+
+    A digest of its name says where a file belongs, and in which order they stand: so any beginning
+    of the text is a fair sample of it. (By the names alone, it would begin with all of algebra.)
+    """
+    import sympy  # type: ignore[import-untyped]
+
+    root = Path(sympy.__file__).parent
+    names = [path.relative_to(root).as_posix() for path in root.rglob("*.py")]
+    order = sorted((hashlib.sha256(name.encode()).digest(), name) for name in names)
+    parts = (bytearray(), bytearray(), bytearray())
+    for digest, name in order:
+        parts[2 if digest[31] < _SHARE else 1 if digest[31] < 2 * _SHARE else 0].extend(
+            (root / name).read_bytes()
+        )
+    train, validation, test = (bytes(part) for part in parts)
+    return train, validation, test
+
+
+@cache
+def sympy_digest() -> str:
+    """A digest of the text that recordings learn from: other text, other figures."""
+    digest = hashlib.sha256()
+    for part in _sympy():
+        digest.update(part + b"\0")
+    return digest.hexdigest()[:16]
+
+
+@cache
+def sympy_text(context: int = 8, limit: int = 2_000_000, tests: int = 2048) -> Text:
+    """The source of sympy as a small language model sees it: as `python_text`, with validation.
+
+    sympy is pure Python, torch needs it, and `constraints.txt` pins it: everybody has this text.
+
+    Args:
+        context: characters in a window, ≥ 1.
+        limit: bytes to learn from.
+        tests: windows to test with, and as many for validation, drawn once and for all.
+
+    Raises:
+        ValueError: an argument is out of range.
+
+    >>> text = sympy_text(limit=100_000, tests=50)
+    >>> text.x.shape[1], text.x_test.shape, text.x_validation.shape
+    (8, torch.Size([50, 8]), torch.Size([50, 8]))
+    """
+    check_argument("context", context, Count)
+    check_argument("limit", limit, whole_number(context + 1))
+    train, *apart = (_tokens(part, 128, None).long() for part in _sympy())
+    train = train[:limit]
+    (xv, yv), (x, y) = (_windows(part, context, 1, tests) for part in apart)
+    yv, y = yv.flatten(), y.flatten()
+    seen, next_one = train.unfold(0, context, 1)[:-1], train[context:]
+    return Text(seen, next_one, x, y, x_validation=xv, y_validation=yv)
+
+
+@cache
+def sympy_corpus(context: int = 32, vocabulary: int = 128, tests: int = 1024) -> Corpus:
+    """The source of sympy as one stream of tokens: as `corpus`, with validation.
+
+    Args:
+        context: tokens in a window.
+        vocabulary: as for `corpus`, up to 256 (a token is a byte).
+        tests: windows to test with; a quarter as many for validation.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+    check_argument("context", context, Count)
+    check_argument("vocabulary", vocabulary, whole_number(2, 256))
+    train, *apart = (_tokens(part, vocabulary, None) for part in _sympy())
+    (xv, yv), (x, y) = (
+        _windows(part, context, context, count)
+        for part, count in zip(apart, (tests // 4, tests), strict=True)
+    )
+    small = train.to(torch.uint8)
+    return Corpus(small, x, y, vocabulary, x_validation=xv, y_validation=yv)
+
+
+def _windows(tokens: Tensor, context: int, targets: int, count: int) -> tuple[Tensor, Tensor]:
+    """`count` windows of `context` tokens, and the last `targets` of the tokens after each."""
+    check_argument("tests", count, whole_number(1, len(tokens) - context))
+    rows = np.random.default_rng(0).permutation(len(tokens) - context)[:count]
+    windows = tokens.unfold(0, context + 1, 1)[torch.from_numpy(rows)].long()
+    return windows[:, :-1], windows[:, -targets:]
 
 
 def _text_at(path: Path, limit: int | None) -> bytes:

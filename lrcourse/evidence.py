@@ -3,19 +3,35 @@
 `claim` and `myth` print one line that is the same on every machine, and stop the chapter when
 they are wrong. Figures that vary with the machine go inside `[measured: …]`, which the comparison
 of stored outputs leaves out. `paired` and `above` compare two sets of runs that shared their seeds.
+
+A *verdict* is what a difference says once a margin is fixed beforehand, and it is computed:
+`verdict` takes it from the 95 % interval, and nobody words it.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf, nan, sqrt
 from numbers import Real
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.special import stdtr, stdtrit
 
-from lrcourse.arguments import refuse
+from lrcourse.arguments import Positive, check_argument, refuse
 
-__all__ = ["ClaimError", "Difference", "above", "claim", "measured", "myth", "paired"]
+__all__ = ["VERDICTS", "ClaimError", "Difference", "Finding"]
+__all__ += ["above", "claim", "holm", "measured", "myth", "paired", "verdict"]
+
+VERDICTS = (
+    "lower",
+    "lower, by less than matters",
+    "no difference that matters",
+    "higher, by less than matters",
+    "higher",
+    "not settled",
+)
+"""All that `verdict` can say."""
 
 
 class ClaimError(AssertionError):
@@ -64,40 +80,6 @@ def _line(mark: str, text: str, figures: dict[str, Any]) -> str:
     return f"{mark} {text}" + (f"  {measured(**figures)}" if figures else "")
 
 
-def claim(text: str, condition: bool | np.bool_, **figures: object) -> None:
-    """Print `✔ text` when `condition` is true; raise ClaimError when it is not.
-
-    Args:
-        text: the sentence that is claimed: one line, no square brackets.
-        condition: one True or False (an array raises TypeError).
-        **figures: what was measured; shown behind the sentence, never compared.
-
-    >>> claim("Two is less than three", 2 < 3, difference=1)
-    ✔ Two is less than three  [measured: difference = 1]
-    """
-    _text("text", text)
-    if not _verdict("condition", condition):
-        raise ClaimError(_line("✘ does not hold in this run:", text, figures))
-    print(_line("✔", text, figures))
-
-
-def myth(text: str, *, false_because: bool | np.bool_, **figures: object) -> None:
-    """Print `✔ Myth refuted: “text”` when `false_because` holds; raise ClaimError if not.
-
-    Args:
-        text: the popular claim, as people state it.
-        false_because: one True or False: the observation that contradicts it.
-        **figures: what was measured; shown behind the sentence, never compared.
-
-    >>> myth("All numbers are even", false_because=3 % 2 == 1)
-    ✔ Myth refuted: “All numbers are even”
-    """
-    _text("text", text)
-    if not _verdict("false_because", false_because):
-        raise ClaimError(_line("✘ this run does not contradict:", f"“{text}”", figures))
-    print(_line("✔", f"Myth refuted: “{text}”", figures))
-
-
 @dataclass(frozen=True)
 class Difference:
     """A paired difference: `mean` ± `se` (its standard error) over `n` pairs."""
@@ -113,8 +95,85 @@ class Difference:
             return self.mean / self.se
         return nan if self.mean == 0 else inf * np.sign(self.mean)
 
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Student's 95 % interval of the mean (The Probable Error of a Mean, 1908)."""
+        half = float(stdtrit(self.n - 1, 0.975)) * self.se
+        return self.mean - half, self.mean + half
+
+    @property
+    def p_value(self) -> float:
+        """How often luck alone gives a mean at least this far from zero: Student's t, two-sided."""
+        return 1.0 if self.mean == 0 else float(2 * stdtr(self.n - 1, -abs(self.sigmas)))
+
     def __str__(self) -> str:
         return f"{self.mean:+.3g} ± {self.se:.2g} (n = {self.n})"
+
+
+def verdict(difference: Difference, margin: float) -> str:
+    """What the 95 % interval of a difference says: one of `VERDICTS`.
+
+    Wholly above zero is *higher*, wholly below it *lower*, and either *by less than matters* where
+    it also lies wholly within the margin. Within the margin and around zero: *no difference that
+    matters*. All else is *not settled*: more runs could still say one or the other.
+
+    Args:
+        difference: what was measured.
+        margin: how large a difference must be to matter, > 0, in the same unit; fixed beforehand.
+
+    >>> verdict(Difference(2.0, 0.1, 16), margin=0.5), verdict(Difference(0.1, 0.1, 16), margin=0.5)
+    ('higher', 'no difference that matters')
+    """
+    check_argument("margin", margin, Positive)
+    low, high = difference.interval
+    within = -margin < low and high < margin
+    if low > 0 or high < 0:
+        return ("higher" if low > 0 else "lower") + (", by less than matters" if within else "")
+    return "no difference that matters" if within else "not settled"
+
+
+def holm(p_values: Mapping[str, float]) -> dict[str, float]:
+    """The p-values of several questions, corrected for asking so many (Holm, 1979).
+
+    >>> holm({"a": 0.01, "b": 0.04, "c": 0.03})
+    {'a': 0.03, 'c': 0.06, 'b': 0.06}
+    """
+    found: dict[str, float] = {}
+    for i, (name, p) in enumerate(sorted(p_values.items(), key=lambda item: item[1])):
+        found[name] = min(1.0, max(p * (len(p_values) - i), *found.values(), 0.0))
+    return found
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A question that a recording answers.
+
+    Attributes:
+        asks: what is compared, in words.
+        difference: by how many `unit` the first ends above the second.
+        margin: how large a difference must be to matter, in the same unit.
+        unit: of both.
+    """
+
+    asks: str
+    difference: Difference
+    margin: float
+    unit: str = "%"
+
+    @property
+    def verdict(self) -> str:
+        """What the interval and the margin say: see `verdict`."""
+        return verdict(self.difference, self.margin)
+
+    @property
+    def effect(self) -> str:
+        """Mean, 95 % interval and number of pairs, in words."""
+        low, high = self.difference.interval
+        mean, n = self.difference.mean, self.difference.n
+        return f"{mean:+.2f} {self.unit} (95 %: {low:+.2f} … {high:+.2f}, n = {n})"
+
+    def __str__(self) -> str:
+        return f"{self.asks}: {self.effect}: {self.verdict}"
 
 
 def paired(a: ArrayLike, b: ArrayLike) -> Difference:
@@ -160,3 +219,85 @@ def above(a: ArrayLike, b: ArrayLike) -> Difference:
         raise ValueError("b holds a zero: nothing lies above it by a share")
     share = 100 * (x / y - 1) if x.shape == y.shape else x
     return paired(share, np.zeros(y.shape))
+
+
+def _judged(name: str, condition: object, says: str | None, figures: dict[str, Any]) -> bool:
+    """Whether a condition holds, or a finding's verdict is the one that the sentence says."""
+    if not isinstance(condition, Finding):
+        if says is not None:
+            refuse("says", says, f"None: it is for a Finding, and {name} is none")
+        return _verdict(name, condition)
+    check_argument("says", says, Literal[VERDICTS])
+    figures |= {"recorded": condition.effect, "verdict": condition.verdict}
+    return condition.verdict == says
+
+
+def claim(
+    text: str, condition: bool | np.bool_ | Finding, says: str | None = None, **figures: object
+) -> None:
+    """Print `✔ text` when `condition` is true; raise ClaimError when it is not.
+
+    Args:
+        text: the sentence that is claimed: one line, no square brackets.
+        condition: one True or False (an array raises TypeError), or what a recording found.
+        says: of a finding the verdict that the sentence puts into words, one of `VERDICTS`; with
+            any other verdict the sentence does not stand.
+        **figures: what was measured; shown behind the sentence, never compared. A finding brings
+            its effect, interval and verdict.
+
+    >>> claim("Two is less than three", 2 < 3, difference=1)
+    ✔ Two is less than three  [measured: difference = 1]
+    >>> found = Finding("constant above linear", Difference(2.0, 0.1, 16), margin=0.5)
+    >>> claim("A constant rate ends higher than a line", found, "higher")
+    ✔ A constant rate ends higher than a line  [measured: recorded = +2.00 % (95 %: +1.79 … +2.21, \
+n = 16), verdict = higher]
+    """
+    _text("text", text)
+    if not _judged("condition", condition, says, figures):
+        raise ClaimError(_line("✘ does not hold in this run:", text, figures))
+    print(_line("✔", text, figures))
+
+
+def myth(
+    text: str,
+    *,
+    false_because: object = None,
+    true_when: Mapping[str, object] | None = None,
+    not_settled: Finding | None = None,
+    says: str | None = None,
+    **figures: object,
+) -> None:
+    """Print what became of a popular claim; raise ClaimError where this run does not bear that out.
+
+    Args:
+        text: the popular claim, as people state it.
+        false_because: the observation that contradicts it: one True or False, or a finding.
+        true_when: the case in which it is true → the observation, or finding, that shows it.
+        not_settled: the finding that leaves it open.
+        says: of a finding the verdict that this ending asks for, one of `VERDICTS`.
+        **figures: as for `claim`.
+
+    >>> myth("All numbers are even", false_because=3 % 2 == 1)
+    ✔ Myth refuted: “All numbers are even”
+    >>> myth("Numbers are even", true_when={"they are doubled": 2 * 3 % 2 == 0})
+    ✔ Myth, true when they are doubled: “Numbers are even”
+    """
+    _text("text", text)
+    if sum(end is not None for end in (false_because, true_when, not_settled)) > 1:
+        refuse("the endings of a myth", "more than one", "one: it is refuted, true when, or open")
+    name, ending, observed = "false_because", "Myth refuted", false_because
+    if true_when is not None:
+        ((case, observed),) = true_when.items()
+        name, ending = "true_when", f"Myth, true when {_text('true_when', case)}"
+    elif not_settled is not None:
+        name, ending, observed, says = (
+            "not_settled",
+            "Myth, not settled",
+            not_settled,
+            "not settled",
+        )
+    if not _judged(name, observed, says, figures):
+        contradicts = "✘ this run does not contradict:"
+        mark = contradicts if name == "false_because" else f"✘ not so in this run: {ending}:"
+        raise ClaimError(_line(mark, f"“{text}”", figures))
+    print(_line("✔", f"{ending}: “{text}”", figures))
