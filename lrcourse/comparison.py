@@ -1,8 +1,9 @@
 """Schedules compared by the rules: each at its own best peak rate, seed by seed.
 
 A comparison at one shared rate says which schedule that rate suits, and one seed says what chance
-did. So `compare` first tunes the peak of each schedule on some seeds, and then trains each at its
-own best peak with other seeds, the same ones for all.
+did. So `compare` first tunes the peak of each schedule on some seeds and, where there is any, on
+validation data; then it trains each at its own best peak with other seeds, the same ones for all,
+and judges by the test data. This is the one protocol of the course, live and recorded.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,10 +15,10 @@ import pandas as pd
 from torch import Tensor, nn
 
 from lrcourse.arguments import Steps, check_argument, refuse, whole_number
-from lrcourse.evidence import Difference, above
+from lrcourse.evidence import Difference, above, holm, paired
 from lrcourse.sweeps import as_planned, final, sweep
 
-__all__ = ["Comparison", "best", "compare", "per_cent", "tuned"]
+__all__ = ["Comparison", "best", "compare", "leaders", "per_cent", "tuned"]
 
 
 def best(frame: pd.DataFrame, value: str, by: str | Sequence[str] = "schedule") -> pd.DataFrame:
@@ -48,7 +49,7 @@ def best(frame: pd.DataFrame, value: str, by: str | Sequence[str] = "schedule") 
         if whole.empty:
             raise ValueError(f"every peak diverged for some seed of {name}: try smaller peaks")
         peak = whole["mean"].idxmin()
-        if peak in (table.index[0], table.index[-1]):
+        if len(table) > 1 and peak in (table.index[0], table.index[-1]):
             raise ValueError(
                 f"the best peak of {name} is {peak:g}, the edge of the grid: widen peaks"
             )
@@ -103,16 +104,26 @@ class Comparison:
     """What `compare` measured.
 
     Attributes:
-        grid: the tuning runs, one row a run, for `plots.u_curve`.
-        best: by schedule, from the grid: peak, mean, se, optimum (see `best`).
-        runs: the compared runs, one row a run, each at its schedule's optimum.
-        value: the column of `runs` that is to be low.
+        tuning: rows of the tuning runs, as `sweep` gives them.
+        best: by schedule, from their ends: peak, mean, se, optimum (see `best`).
+        compared: rows of the compared runs, each at its schedule's optimum.
+        value: the column that is to be low.
     """
 
-    grid: pd.DataFrame
+    tuning: pd.DataFrame
     best: pd.DataFrame
-    runs: pd.DataFrame
+    compared: pd.DataFrame
     value: str
+
+    @property
+    def grid(self) -> pd.DataFrame:
+        """The ends of the tuning runs, one row a run, for `plots.u_curve`."""
+        return final(self.tuning)
+
+    @property
+    def runs(self) -> pd.DataFrame:
+        """The ends of the compared runs, one row a run."""
+        return final(self.compared)
 
     @property
     def ends(self) -> pd.DataFrame:
@@ -130,7 +141,7 @@ class Comparison:
 def compare(
     model: Callable[[int], nn.Module],
     batches: Callable[[int], Callable[[int], tuple[Tensor, Tensor]]],
-    schedules: Mapping[str, Callable[[int], float]],
+    schedules: Mapping[str, Any],
     *,
     peaks: Iterable[float],
     steps: int,
@@ -139,53 +150,91 @@ def compare(
     seed: int = 0,
     tuning: int = 3,
     pairs: int = 8,
+    validate: Callable[[Callable[[Tensor], Tensor]], Mapping[str, Tensor]] | None = None,
+    trained: Callable[..., pd.DataFrame] = sweep,
     **settings: Any,
 ) -> Comparison:
     """Tune each schedule's peak on `tuning` seeds, then train it there on `pairs` other seeds.
 
+    Where the best peak of a schedule is the first or last of `peaks`, two more are tried beyond it.
+
     Args:
-        model, batches, peaks, steps, evaluate: as for `sweeps.sweep`.
-        schedules: name → factor of the peak rate at t.
+        model, batches, steps, evaluate: as for `sweeps.sweep`.
+        schedules: name → factor of the peak rate at t, or what else `trained` can follow.
+        peaks: peak rates to try, for all schedules; one alone is taken as it is.
         value: which of the values of `evaluate`, taken at the end of a run, is to be low.
         seed: which seeds: another number here gives runs that share no seed with these.
         tuning: seeds to tune on, 1 … 500.
         pairs: seeds to compare on, 2 … 500.
-        **settings: passed on to `sweep`: optimizer, its settings (one value each), progress.
+        validate: evaluates the tuning runs in place of `evaluate`; gives a `validation_loss`, and
+            the peak at which that is lowest is the best. Without, it is that of `value`.
+        trained: what trains the runs: `sweep`, or a function that takes and gives what it does.
+        **settings: passed on to it: optimizer, its settings (one value each), every, progress.
 
     Raises:
-        ValueError: a best peak lies on the edge of `peaks`, a run at a tuned peak diverged, or an
+        ValueError: a best peak lies beyond `peaks`, a run at a tuned peak diverged, or an
             argument is out of range.
     """
     check_argument("seed", seed, Steps)
     check_argument("tuning", tuning, whole_number(1, 500))
     check_argument("pairs", pairs, whole_number(2, 500))
-    known = {"evaluate": evaluate, "every": steps, "steps": steps, **settings}
     first = 1000 * seed
-    grid = final(
-        sweep(
-            model,
-            batches,
-            peaks=peaks,
-            seeds=range(first, first + tuning),
-            schedules=schedules,
-            **known,
-        )
-    )
-    found = best(grid, value)
 
-    runs = final(
-        sweep(
-            model,
-            batches,
-            peaks={name: [float(found.loc[name, "optimum"])] for name in schedules},
-            seeds=range(first + 500, first + 500 + pairs),
-            schedules=schedules,
-            **known,
-        )
-    )
-    lost = runs.loc[runs["diverged_at"].notna(), "schedule"].unique()
+    def runs_of(
+        seeds: range, peaks: Mapping[str, Sequence[float]], evaluate: Callable[..., Any]
+    ) -> pd.DataFrame:
+        those = {name: schedules[name] for name in peaks}
+        told = {"schedules": those, "evaluate": evaluate, "every": steps, "steps": steps}
+        return trained(model, batches, peaks=peaks, seeds=seeds, **told | settings)
+
+    # Tune: the same grid for each schedule, and a little more of it where the best peak is the last
+    # one. A schedule that still wants to go on from there is refused.
+    seeds, judge = range(first, first + tuning), validate or evaluate
+    heard = "validation_loss" if validate else value
+    peaks = sorted(float(peak) for peak in peaks)
+    tried = runs_of(seeds, dict.fromkeys(schedules, peaks), judge)
+    if len(peaks) > 1 and (beyond := _beyond(final(tried), heard)):
+        tried = pd.concat([tried, runs_of(seeds, beyond, judge)], ignore_index=True)
+    found = best(final(tried), heard)
+
+    # Compare: other seeds, each schedule at its own best peak.
+    fresh = range(first + 500, first + 500 + pairs)
+    compared = runs_of(fresh, {n: [float(found.loc[n, "optimum"])] for n in schedules}, evaluate)
+    lost = compared.loc[compared["diverged_at"].notna(), "schedule"].unique()
     if len(lost):
         raise ValueError(f"runs of {', '.join(lost)} diverged at the tuned peak: use more tuning")
-    if not as_planned(runs, schedules):  # of the runs that are compared, not those that tuned
+    # Of the runs that are compared, not those that tuned. What listens follows no plan.
+    plans = {n: plan for n, plan in schedules.items() if not hasattr(plan, "listens")}
+    followed = compared[compared["schedule"].isin(plans)]
+    if plans and not as_planned(followed, plans):
         raise AssertionError("a run used another rate than its schedule and peak ask for")
-    return Comparison(grid, found, runs, value)
+    return Comparison(tried, found, compared, value)
+
+
+def _beyond(grid: pd.DataFrame, value: str) -> dict[str, list[float]]:
+    """Two more peaks for each schedule whose best one lies on the edge of the grid."""
+    more = {}
+    for name, rows in grid.groupby("schedule", sort=False):
+        means = rows.groupby("peak")[value].agg(lambda losses: losses.mean(skipna=False))
+        peaks = means.index.to_numpy(dtype=float)
+        if means.notna().any() and means.idxmin() in (peaks[0], peaks[-1]):
+            lower = means.idxmin() == peaks[0]
+            edge, factor = (
+                (peaks[0], peaks[0] / peaks[1]) if lower else (peaks[-1], peaks[-1] / peaks[-2])
+            )
+            more[str(name)] = [float(edge * factor**k) for k in (1, 2)]
+    return more
+
+
+def leaders(ends: pd.DataFrame) -> list[str]:
+    """The schedule that ends lowest, and after it those that it cannot be told from.
+
+    Each is held against the one with the lowest mean, and the p-values are corrected for there
+    being several (Holm): those above 5 % are not told from it. So one name alone is a winner.
+
+    Args:
+        ends: a row a seed, a column a schedule.
+    """
+    first = ends.mean().idxmin()
+    others = {name: paired(ends[name], ends[first]).p_value for name in ends if name != first}
+    return [first, *(name for name, p in holm(others).items() if p > 0.05)]

@@ -369,7 +369,7 @@ def _sympy() -> tuple[bytes, bytes, bytes]:
     A digest of its name says where a file belongs, and in which order they stand: so any beginning
     of the text is a fair sample of it. (By the names alone, it would begin with all of algebra.)
     """
-    import sympy  # type: ignore[import-untyped]
+    import sympy
 
     root = Path(sympy.__file__).parent
     names = [path.relative_to(root).as_posix() for path in root.rglob("*.py")]

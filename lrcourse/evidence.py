@@ -153,12 +153,14 @@ class Finding:
         difference: by how many `unit` the first ends above the second.
         margin: how large a difference must be to matter, in the same unit.
         unit: of both.
+        nats: the same difference in nats.
     """
 
     asks: str
     difference: Difference
     margin: float
     unit: str = "%"
+    nats: Difference | None = None
 
     @property
     def verdict(self) -> str:

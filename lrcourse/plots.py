@@ -26,9 +26,10 @@ from numpy.typing import ArrayLike
 from PIL import Image
 
 from lrcourse.arguments import check_argument, refuse
+from lrcourse.evidence import Finding
 
-__all__ = ["Picture", "bands", "charts", "contours", "lines", "panels", "readings", "terrain"]
-__all__ += ["training", "u_curve"]
+__all__ = ["Picture", "bands", "charts", "contours", "forest", "lines", "panels", "readings"]
+__all__ += ["terrain", "training", "u_curve"]
 
 _Limits = tuple[float | None, float | None] | None
 _Range = tuple[float, float]
@@ -232,6 +233,46 @@ def bands(curves: Mapping[str, ArrayLike], *, x: str, y: str, alt: str, log: str
             axes.fill_between(range(len(low)), low, high, color=line.get_color(), alpha=0.2, lw=0)
         _finish(axes, y, log)
         axes.set_xlabel(x)
+    return picture
+
+
+def forest(findings: Mapping[str, Finding], *, x: str, alt: str, title: str = "") -> Picture:
+    """What several comparisons came to: a row each, with its 95 % interval and its verdict.
+
+    Grey is the margin within which a difference does not matter. A filled point is settled: higher,
+    lower, or no difference that matters; an open one is not.
+
+    Args:
+        findings: what stands at the left of a row → what was found.
+        x: label of the axis, with its unit, and which side is the better one.
+        alt: what the figure shows, in words.
+        title: the message of the figure.
+
+    >>> from lrcourse.evidence import Difference
+    >>> found = {"constant": Finding("constant above linear", Difference(2.0, 0.2, 16), 0.5)}
+    >>> forest(found, x="% above linear", alt="The constant rate ends higher.").alt
+    'The constant rate ends higher.'
+    """
+    count = len(_some("findings", findings))
+    with _picture(alt, 1.0 + 0.56 * count + 0.3 * bool(title)) as picture:
+        axes = picture.figure.subplots()
+        for y, (name, found) in enumerate(findings.items()):
+            mean, settled = found.difference.mean, found.verdict != "not settled"
+            edges = [-found.margin, found.margin]
+            axes.fill_between(edges, y - 0.5, y + 0.5, color="#DDDDDD", lw=0, zorder=0)
+            axes.plot(found.difference.interval, [y + 0.2, y + 0.2], "-", color=COLOURS[0])
+            face = COLOURS[0] if settled else "white"
+            axes.plot(mean, y + 0.2, "o", color=COLOURS[0], markerfacecolor=face, markersize=8)
+            verdict = f"{mean:+.2f} {found.unit}: {found.verdict}"
+            for at, side, told in ((0.005, "left", name), (0.995, "right", verdict)):
+                row = axes.get_yaxis_transform()
+                axes.text(at, y - 0.22, told, transform=row, ha=side, va="center", fontsize=11)
+        axes.axvline(0, color="#555555", lw=1.2, linestyle="-", zorder=1)
+        axes.spines["left"].set_visible(False)
+        axes.set_yticks([])
+        axes.set_ylim(count - 0.5, -0.5)
+        axes.set_xlabel(x)
+        axes.set_title(title, loc="left")
     return picture
 
 

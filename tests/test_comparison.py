@@ -8,8 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from lrcourse import comparison
-from lrcourse.comparison import best, compare
+from lrcourse.comparison import best, compare, leaders
 from lrcourse.evidence import paired
 from lrcourse.schedules import Constant, Linear
 from lrcourse.sweeps import final, sweep
@@ -67,13 +66,15 @@ def test_each_schedule_gets_its_own_peak_and_fresh_seeds():
     np.testing.assert_allclose(result.ends["whole"], again["gap"])
     assert result.difference("half", "whole").mean == pytest.approx(0, abs=1e-9)
     higher = result.runs["schedule"].map({"whole": 1.0, "half": 1.02}) * 2.0
-    difference = replace(result, runs=result.runs.assign(gap=higher)).difference("half", "whole")
+    difference = replace(result, compared=result.runs.assign(gap=higher)).difference(
+        "half", "whole"
+    )
     assert (difference.mean, difference.n) == (pytest.approx(2), 4)
 
 
 def test_refuses_what_would_not_be_a_comparison():
     with pytest.raises(ValueError, match="edge of the grid"):
-        go(peaks=[0.1, 0.2, 0.3])
+        go(peaks=[0.01, 0.02, 0.03])
     for options, match in (
         ({"pairs": 1}, "pairs"),
         ({"tuning": 0}, "tuning"),
@@ -96,16 +97,44 @@ def test_the_same_schedule_twice_makes_no_difference():
     assert result.difference("a", "a").mean == result.difference("a", "b").mean == 0
 
 
-def test_refuses_a_run_that_used_another_rate(monkeypatch):
-    trained = comparison.sweep
-
+def test_refuses_a_run_that_used_another_rate():
     def slower(*arguments, seeds, **options):
-        frame = trained(*arguments, seeds=seeds, **options)
+        frame = sweep(*arguments, seeds=seeds, **options)
         return frame.assign(rate=0.5 * frame["rate"]) if min(seeds) >= 500 else frame
 
-    monkeypatch.setattr(comparison, "sweep", slower)
     with pytest.raises(AssertionError, match="another rate"):
-        go(peaks=[0.5, 1.0, 2.0, 4.0])
+        go(peaks=[0.5, 1.0, 2.0, 4.0], trained=slower)
+
+
+def test_a_grid_goes_on_beyond_its_edge_once_and_for_those_that_need_it():
+    """The whole factor finds 1 inside the grid, the half one looks for its 2 outside."""
+    result = go(peaks=[0.5, 1.0, 1.5])
+    tried = result.grid.groupby("schedule")["peak"].unique()
+    assert sorted(tried["whole"]) == [0.5, 1.0, 1.5]
+    assert sorted(tried["half"]) == [0.5, 1.0, 1.5, 2.25, 3.375]
+    assert result.best["peak"].to_dict() == {"whole": 1.0, "half": 2.25}
+    one = go(peaks=[0.7])
+    assert one.best["optimum"].to_dict() == {"whole": 0.7, "half": 0.7}, "one peak is not tuned"
+
+
+def test_peaks_are_tuned_on_validation_data_and_judged_on_test_data():
+    """Validation likes to end at 0.5, the test at 0: the peak follows the one, the figure both."""
+
+    def validate(model):
+        return {"validation_loss": (model(torch.ones(1, dtype=torch.float64)) - 0.5).square().sum()}
+
+    peaks = [0.1, 0.2, 0.3, 0.5, 1.0, 1.5]
+    result = go(peaks=peaks, validate=validate, steps=1, tuning=1)
+    # From 1 to 0.5 in one update: a rate of 0.5 for the whole factor, of 1 for the half.
+    assert result.best["peak"].to_dict() == {"whole": 0.5, "half": 1.0}
+    assert "gap" not in result.grid and (result.ends > 1.2).all(axis=None)
+
+
+def test_leaders_are_those_that_cannot_be_told_from_the_lowest():
+    luck = np.random.default_rng(0).normal(size=(3, 16)) / 100
+    ends = pd.DataFrame({"a": luck[0], "b": luck[1] + 0.001, "c": luck[2] + 1})
+    assert leaders(ends) == ["a", "b"] or leaders(ends) == ["b", "a"]
+    assert leaders(ends.assign(a=ends["a"] - 1)) == ["a"]
 
 
 def test_best_tunes_each_group_and_refuses_the_edge():

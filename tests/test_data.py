@@ -1,11 +1,16 @@
 """Data that needs no network, and minibatches that are functions of the update."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
+import sympy
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lrcourse.data import Minibatches, corpus, digits, python_source
+from lrcourse import data
+from lrcourse.data import Minibatches, corpus, digits, python_source, sympy_corpus, sympy_text
 from lrcourse.models import MLP
 
 
@@ -23,9 +28,9 @@ def test_minibatches_are_fixed_by_seed_and_cover_each_epoch_once():
 
 
 def test_data_and_models():
-    data = digits()
-    assert len(data.x) + len(data.x_test) == 1797
-    assert data.x.mean(0).abs().max() < 1e-6
+    images = digits()
+    assert len(images.x) + len(images.x_test) == 1797
+    assert images.x.mean(0).abs().max() < 1e-6
     text = python_source(100_000)
     assert text.dtype == torch.uint8 and text.shape == (100_000,)
     assert b"import" in text.numpy().tobytes()
@@ -123,3 +128,34 @@ def test_a_corpus_without_text_says_so(tmp_path):
     for path in (tmp_path, tmp_path / "absent"):
         with pytest.raises(FileNotFoundError, match="no text at"):
             corpus(path)
+
+
+def test_what_is_learned_tuned_on_and_tested_are_three_texts():
+    """No file of sympy's source is in two of them, and any beginning is a fair sample."""
+    train, tune, test = (data._sympy()[i] for i in range(3))
+    whole = len(train) + len(tune) + len(test)
+    assert 0.03 < len(tune) / whole < 0.12 and 0.03 < len(test) / whole < 0.12
+    root = Path(sympy.__file__).parent
+    assert whole == sum(path.stat().st_size for path in root.rglob("*.py"))
+    for text in (tune, test):
+        middle = len(text) // 2
+        assert text[middle : middle + 2000] not in train
+    assert tune[:2000] not in test
+    text, tokens = sympy_text(limit=50_000, tests=40), sympy_corpus(context=16, tests=1000)
+    assert text.x.shape == (49_992, 8) and tokens.x_validation.shape == (250, 16)
+    assert (tokens.x_test[:, 1:] == tokens.y_test[:, :-1]).all()
+    assert tokens.batches(4)(3)[0].dtype == torch.int64
+    flat = lambda x: torch.zeros(*x.shape, 128)  # noqa: E731
+    assert float(tokens.validate(flat)["validation_loss"]) == pytest.approx(np.log(128))
+    last = lambda x: torch.zeros(len(x), 128)  # noqa: E731
+    assert float(text.validate(last)["validation_loss"]) == pytest.approx(np.log(128))
+
+
+def test_digits_for_validation_come_from_those_to_learn_from():
+    plain, apart = digits(), digits(validation=300)
+    assert len(apart.x) == 1137 and (apart.x_test == plain.x_test).all()
+    assert torch.equal(torch.cat([apart.x_validation, apart.x]), plain.x)
+    with pytest.raises(ValueError, match="validation is 1400"):
+        digits(validation=1400)
+    with pytest.raises(ValueError, match="examples for validation is 0"):
+        plain.validate(lambda x: x)

@@ -1,54 +1,93 @@
-"""The command line of the Transformer experiments: list, run and record them.
+"""The command line of the recorded experiments.
 
 python -m lrcourse.experiments list
-python -m lrcourse.experiments run NAME [--scale cpu|gpu] [--steps N] [--seeds N]
+python -m lrcourse.experiments run NAME [--scale cpu|gpu] [--part PART] [--minutes N]
+python -m lrcourse.experiments show NAME [--scale cpu|gpu]
+python -m lrcourse.experiments recheck [NAME] [--whole]
 """
 
 import argparse
 import sys
 from collections.abc import Sequence
 
-from lrcourse.experiments.declared import EXPERIMENTS, SCALES
-from lrcourse.experiments.recordings import FOLDER
+from lrcourse.comparison import leaders
+from lrcourse.experiments.declared import SCALES
+from lrcourse.experiments.questions import EXPERIMENTS
+from lrcourse.experiments.rechecking import recheck
+from lrcourse.experiments.recordings import FOLDER, Recording, read_recording
 from lrcourse.experiments.running import run_experiment
+from lrcourse.sweeps import final
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; gives the exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m lrcourse.experiments", description="The Transformer experiments."
+        prog="python -m lrcourse.experiments", description="The recorded experiments."
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("list", help="what there is")
-    go = commands.add_parser("run", help="run one and record it under data/recordings")
-    go.add_argument("name", choices=EXPERIMENTS)
-    go.add_argument("--scale", choices=SCALES, default="cpu")
-    go.add_argument("--steps", type=int, metavar="N", help="of a run (default: the scale's)")
-    go.add_argument("--seeds", type=int, metavar="N", help="how many (default: the scale's)")
+    commands.add_parser("list", help="what is asked, and whether it is recorded")
+    run = commands.add_parser("run", help="run what is missing, and record it")
+    show = commands.add_parser("show", help="the verdicts of a recording, and how it was tuned")
+    check = commands.add_parser("recheck", help="repeat the first updates of recorded runs")
+    for one in (run, show):
+        one.add_argument("name", choices=EXPERIMENTS)
+        one.add_argument("--scale", choices=SCALES, default="cpu")
+    run.add_argument("--part", help="this part alone, and anew")
+    run.add_argument("--minutes", type=float, help="begin no part that needs more than are left")
+    check.add_argument("name", choices=EXPERIMENTS, nargs="?", help="without, all that there are")
+    check.add_argument("--whole", action="store_true", help="repeat all runs, and not some")
     chosen = parser.parse_args(arguments)
-    if chosen.command == "list":
-        for name, experiment in EXPERIMENTS.items():
-            print(f"{name:12} {experiment.asks} ({experiment.source})")
-        return 0
     try:
-        recording = run_experiment(
-            chosen.name, chosen.scale, steps=chosen.steps, seeds=chosen.seeds, folder=FOLDER
-        )
-    except ValueError as error:
+        if chosen.command == "list":
+            _list()
+        elif chosen.command == "run":
+            told = {"part": chosen.part, "minutes": chosen.minutes}
+            _show(run_experiment(chosen.name, chosen.scale, **told))
+        elif chosen.command == "show":
+            _show(read_recording(chosen.name, chosen.scale))
+        else:
+            return _recheck([chosen.name] if chosen.name else _recorded("cpu"), chosen.whole)
+    except (ValueError, FileNotFoundError) as error:
         print(error, file=sys.stderr)
         return 2
+    return 0
+
+
+def _recorded(scale: str) -> list[str]:
+    return [name for name in EXPERIMENTS if (FOLDER / f"{name}-{scale}.parquet").exists()]
+
+
+def _list() -> None:
+    for name, experiment in EXPERIMENTS.items():
+        scales = [scale for scale in experiment.scales if name in _recorded(scale)]
+        print(f"{name:10} {experiment.asks}  recorded: {', '.join(scales) or 'not yet'}")
+
+
+def _recheck(names: Sequence[str], whole: bool) -> int:
+    wrong = [one for name in names for one in recheck(name, whole=whole)]
+    print(*wrong, sep="\n", file=sys.stderr, end="\n" if wrong else "")
+    print(f"{len(names)} recordings checked: {', '.join(names)}; {len(wrong)} faults")
+    return 1 if wrong else 0
+
+
+def _show(recording: Recording) -> None:
+    """Verdicts first, then what each part was tuned to and reached."""
     about = recording.about
     print(
-        f"{about['runs']} runs in {about['seconds']:.0f} s on {about['device']}: "
-        f"{about['tokens_per_second']:,} tokens a second. "
-        f"Recorded as data/recordings/{chosen.name}-{chosen.scale}.parquet"
+        f"{about['asks']}\n{recording.caption}; a difference matters from {about['margin']} % on\n"
     )
-    try:
-        for finding in EXPERIMENTS[chosen.name].findings(recording.frame):
-            print(finding)
-    except ValueError as error:
-        print(f"✘ cannot be judged: {error}")
-    return 0
+    print(*recording.findings(), sep="\n")
+    for title, part in about["parts"].items():
+        ends, grid = recording.ends(title), final(recording.rows("tuning", title))
+        told = {k: part[k] for k in ("runs", "seconds", "path", "updates_per_second", "commit")}
+        print(f"\n{title}: {told}")
+        print("test loss, mean of", len(ends), "seeds; best peak; then the tuning grid, validation")
+        means = grid.pivot_table("validation_loss", "schedule", "peak", sort=False)
+        table = means.assign(test=ends.mean(), best=part["tuned"]).set_index(
+            ["test", "best"], append=True
+        )
+        print(table.to_string(float_format=lambda x: f"{x:.4f}", na_rep="·"))
+        print("lowest, and not told from it (Holm):", ", ".join(leaders(ends)))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Recorded experiments: a tidy table and where it comes from, side by side under data/recordings.
 
 A recording is two files: `NAME-SCALE.parquet`, one row a run and evaluation, and `NAME-SCALE.json`,
-its provenance. Chapters use `read_recording`, which prefers what a GPU recorded.
+its provenance, part by part. Chapters use `read_recording`, which prefers what a GPU recorded.
 """
 
 import hashlib
@@ -18,16 +18,19 @@ import numpy as np
 import pandas as pd
 import torch
 
+from lrcourse.evidence import Difference, Finding, above, paired
+from lrcourse.experiments.declared import Contrast
 from lrcourse.files import ROOT, Cache, reading, refuse_other_format, write_whole
+from lrcourse.sweeps import final
 
 __all__ = ["FOLDER", "Recording"]
-__all__ += ["provenance", "read_recording", "write_provenance", "write_recording"]
+__all__ += ["as_written", "provenance", "read_recording", "write_provenance", "write_recording"]
 
 FOLDER = ROOT / "data" / "recordings"
 """Where the course keeps its recordings."""
 
 _SCALES = ("gpu", "cpu")  # the larger one first: that is the one to show
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,8 +38,11 @@ class Recording:
     """What an experiment measured, and where, when and how.
 
     Attributes:
-        frame: the runs, tidy, as `sweeps.sweep` gives them.
-        about: the provenance, as `provenance` gives it.
+        frame: rows of all runs: part, phase ("tuning" or "compared"), schedule, peak, seed, step,
+            rate, loss (mean over the minibatches since the row before), validation_loss, test_loss
+            and diverged_at.
+        about: the provenance: experiment, scale, question, contrasts, and of each part how it was
+            declared and run.
     """
 
     frame: pd.DataFrame
@@ -45,7 +51,80 @@ class Recording:
     @property
     def caption(self) -> str:
         """Scale, device and date in one line, to stand on a figure."""
-        return "recorded: {scale} scale, {device}, {date:.10}".format(**self.about)
+        last = max(self.about["parts"].values(), key=lambda part: part["date"])
+        return f"recorded: {self.about['scale']} scale, {last['device']}, {last['date']:.10}"
+
+    def rows(self, phase: str, part: str = "one") -> pd.DataFrame:
+        """All rows of one part's runs, "tuning" or "compared"."""
+        mine = (self.frame["part"] == part) & (self.frame["phase"] == phase)
+        return self.frame[mine].drop(columns=["part", "phase"]).reset_index(drop=True)
+
+    def outcome(self, name: str) -> pd.Series:
+        """The test loss of each seed: of "part/schedule" at its end, or with "@best" behind it
+        when the validation loss was lowest.
+
+        Raises:
+            KeyError: nothing of that name was recorded.
+        """
+        part, _, schedule = name.removesuffix("@best").partition("/")
+        rows = self.rows("compared", part)
+        rows = rows[rows["schedule"] == schedule]
+        if rows.empty:
+            raise KeyError(f"no runs of {name!r} are recorded")
+        if name.endswith("@best"):
+            rows = rows.loc[rows.groupby("seed")["validation_loss"].idxmin()]
+        else:
+            rows = final(rows)
+        return rows.set_index("seed")["test_loss"]
+
+    def ends(self, part: str = "one") -> pd.DataFrame:
+        """What each schedule of a part reached: a row a seed, a column a schedule."""
+        names = self.about["parts"][part]["declared"]["schedules"]
+        return pd.DataFrame({name: self.outcome(f"{part}/{name}") for name in names})
+
+    def findings(self) -> list[Finding]:
+        """What the declared contrasts came to, in their order."""
+        return [self._found(Contrast(**told)) for told in self.about["contrasts"]]
+
+    def finding(self, asks: str) -> Finding:
+        """One of `findings`, by what it asks.
+
+        Raises:
+            KeyError: no contrast asks that.
+        """
+        found = {one.asks: one for one in self.findings()}
+        if asks not in found:
+            raise KeyError(f"{asks!r} is not asked here; {'; '.join(found)} are")
+        return found[asks]
+
+    def _found(self, contrast: Contrast) -> Finding:
+        def gaps(a: str, b: str) -> pd.DataFrame:
+            first, second = self.outcome(a), self.outcome(b)
+            return pd.DataFrame({"%": 100 * (first / second - 1), "nats": first - second})
+
+        found = gaps(contrast.a, contrast.b)
+        if contrast.less is not None:
+            found = found - gaps(*contrast.less)
+        found = found.dropna()  # seeds that only one side has
+        per_cent, nats = (paired(found[unit], np.zeros(len(found))) for unit in ("%", "nats"))
+        return Finding(contrast.asks, per_cent, self.about["margin"], nats=nats)
+
+    def reached(self, a: str, b: str) -> Difference | None:
+        """How much of its run `b` needs to be as low as `a` ends, in per cent, seed by seed.
+
+        Read off the curves: 100 less this is the share of the updates that `b` saves. None where
+        some run of b never gets so low, or its curve was not recorded.
+        """
+        part, _, schedule = b.partition("/")
+        rows = self.rows("compared", part)
+        curves = rows[rows["schedule"] == schedule].pivot(
+            index="step", columns="seed", values="test_loss"
+        )
+        targets = self.outcome(a)
+        low = curves[targets.index.intersection(curves.columns)] <= targets
+        if len(curves) < 5 or not low.any().all():
+            return None
+        return above(100 + 100 * low.idxmax() / curves.index.max(), np.full(low.shape[1], 100.0))
 
 
 def provenance(**about: Any) -> dict[str, Any]:
@@ -74,6 +153,11 @@ def provenance(**about: Any) -> dict[str, Any]:
     }
 
 
+def as_written(value: Any) -> Any:
+    """`value` as it looks when it has been written to a provenance and read again."""
+    return json.loads(json.dumps(value))
+
+
 def _git(*command: str) -> str | None:
     try:
         done = subprocess.run(["git", *command], cwd=ROOT, capture_output=True, text=True)
@@ -85,7 +169,7 @@ def _git(*command: str) -> str | None:
 def write_provenance(path: Path, about: Mapping[str, Any]) -> None:
     """Write `about` to `path` as JSON, whole or not at all."""
     with write_whole(path) as part:
-        part.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+        part.write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def write_recording(recording: Recording, name: str, scale: str, folder: Path = FOLDER) -> Path:
@@ -98,7 +182,8 @@ def write_recording(recording: Recording, name: str, scale: str, folder: Path = 
     """
     table = folder / f"{name}-{scale}.parquet"
     Cache(folder).put(table.stem, recording.frame)
-    write_provenance(table.with_suffix(".json"), {**recording.about, "table": _digest(table)})
+    about = {**recording.about, "format": _FORMAT, "table": _digest(table)}
+    write_provenance(table.with_suffix(".json"), about)
     return table
 
 

@@ -1,121 +1,179 @@
-"""How a declared experiment is run: every grid through `sweep`, and its provenance written down."""
+"""How a declared experiment is run, part by part, and how a recording is checked by running again.
+
+Each part goes through `comparison.compare`, so that the protocol is the course's own, and is
+written down as soon as it is finished: a run that is killed loses one part at most, and the next
+one goes on where it stopped.
+"""
 
 import os
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, replace
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import joblib
-import numpy as np
 import pandas as pd
 import torch
-from torch.optim import AdamW
 
-from lrcourse.arguments import check_argument, whole_number
-from lrcourse.data import Corpus, corpus
-from lrcourse.experiments.declared import EXPERIMENTS, SCALES, Grid, Scale
-from lrcourse.experiments.recordings import Recording, provenance, write_recording
+from lrcourse.arguments import check_argument
+from lrcourse.comparison import compare
+from lrcourse.data import sympy_digest
+from lrcourse.experiments.declared import SCALES, Listener, Part
+from lrcourse.experiments.questions import EXPERIMENTS
+from lrcourse.experiments.recordings import (
+    FOLDER,
+    Recording,
+    as_written,
+    provenance,
+    read_recording,
+    write_recording,
+)  # fmt: skip
+from lrcourse.experiments.tasks import build, evaluate, task, trained, windows
 from lrcourse.machine import device, device_name
-from lrcourse.models import GPT, next_token_loss
-from lrcourse.sweeps import sweep
+from lrcourse.sweeps import stacks, sweep
 
-__all__ = ["run_experiment"]
+__all__ = ["FIRST", "estimate", "run_experiment"]
+
+FIRST = 100
+"""Updates after which each run's loss is kept, so that a check can repeat them."""
+
+_COLUMNS = ["schedule", "peak", "seed", "step", "rate", "loss", "validation_loss", "test_loss"]
+_COLUMNS += ["diverged_at"]
 
 
 def run_experiment(
     name: str,
     scale: str = "cpu",
     *,
-    steps: int | None = None,
-    seeds: int | None = None,
-    folder: Path | None = None,
+    part: str | None = None,
+    minutes: float | None = None,
+    folder: Path = FOLDER,
+    tell: Callable[[str], None] = print,
 ) -> Recording:
-    """Run one experiment, on the GPU where there is one; record it where `folder` is given.
+    """Run what is missing of an experiment, on the GPU where there is one, and record it.
 
-    On a CPU, chunks of runs go to as many processes as there are cores.
+    On a CPU, chunks of runs go to as many processes as there are cores, or to where
+    `joblib.parallel_config` sends them: a Dask cluster, say.
 
     Args:
         name: one of `EXPERIMENTS`.
-        scale: one of `SCALES`.
-        steps: updates of a run, at least 20; without, what the scale says.
-        seeds: how many, at least 2; without, what the scale says.
-        folder: where to write the recording.
+        scale: one of the experiment's scales.
+        part: this part alone, and anew; without, all that are not yet recorded as declared.
+        minutes: how many there are; a part whose estimate is longer is not begun.
+        folder: where the recording is, or will be.
+        tell: hears what goes on, a sentence at a time.
 
     Raises:
-        ValueError: an unknown name or scale, or too few steps or seeds.
+        ValueError: an unknown name, scale or part, or a part would not fit into `minutes`.
     """
-    names, scales = tuple(EXPERIMENTS), tuple(SCALES)
-    check_argument("name", name, Literal[names])
-    check_argument("scale", scale, Literal[scales])
-    size = SCALES[scale]
-    steps = size.steps if steps is None else steps
-    seeds = size.seeds if seeds is None else seeds
-    check_argument("steps", steps, whole_number(20))
-    check_argument("seeds", seeds, whole_number(2))
-    size = replace(size, steps=steps, seeds=seeds)
-    where, experiment = device(), EXPERIMENTS[name]
-    vocabulary = size.model["vocabulary"]
-    text = corpus(context=size.context, vocabulary=vocabulary, limit=size.limit).to(where)
-    grids = experiment.grids(size)
-    began = time.perf_counter()
-    frames = [_train(grid, size, range(seeds), text, where) for grid in grids]
-    seconds = time.perf_counter() - began
-    runs = [len(grid.schedules) * len(grid.peaks) * seeds for grid in grids]
-    updates = sum(count * grid.steps for count, grid in zip(runs, grids, strict=True))
-    told = [vars(g) | {"schedules": {n: repr(s) for n, s in g.schedules.items()}} for g in grids]
-    about = provenance(
-        experiment=name,
-        scale=scale,
-        asks=experiment.asks,
-        source=experiment.source,
-        command=f"python -m lrcourse.experiments run {name} --scale {scale} "
-        f"--steps {steps} --seeds {seeds}",
-        device=device_name(where),
-        seconds=round(seconds, 1),
-        runs=sum(runs),
-        tokens=size.tokens * updates,
-        tokens_per_second=round(size.tokens * updates / seconds),
-        corpus={
-            "what": "the standard library of the Python named below",
-            "tokens": len(text.train),
-        },
-        configuration={"scale": asdict(size), "parts": told},
-    )
-    recording = Recording(pd.concat(frames, ignore_index=True), about)
-    if folder is not None:
+    check_argument("name", name, Literal[tuple(EXPERIMENTS)])
+    experiment = EXPERIMENTS[name]
+    check_argument("scale", scale, Literal[tuple(experiment.scales)])
+    parts = experiment.parts(SCALES[scale])
+    if part is not None:
+        check_argument("part", part, Literal[tuple(parts)])
+    began, where = time.perf_counter(), device()
+    recording = _recorded(name, scale, folder)
+    for title, declared in parts.items():
+        known = recording.about["parts"].get(title, {}) if recording else {}
+        if (part or title) != title or (
+            part is None and known.get("declared") == as_written(declared.told)
+        ):
+            continue
+        seconds, memory = estimate(declared, where)
+        tell(f"{name}, {title}: about {seconds / 60:.1f} min and {memory:.1f} GB")
+        left = None if minutes is None else minutes - (time.perf_counter() - began) / 60
+        if left is not None and seconds / 60 > left:
+            needs = f"about {seconds / 60:.1f} min, and {left:.1f} are left"
+            raise ValueError(f"{title} of {name} needs {needs}: not begun")
+        frame, about = _run(declared, where)
+        tell(f"{name}, {title}: {about['seconds'] / 60:.1f} min")
+        frame.insert(0, "part", title)
+        frames, told = [frame], {title: about}
+        if recording:  # what is no longer declared goes
+            old = recording.frame
+            kept = [t for t in recording.about["parts"] if t in parts and t != title]
+            frames = [*(old[old["part"] == t] for t in kept), frame]
+            told = {t: recording.about["parts"][t] for t in kept} | told
+        about = {
+            "experiment": name, "scale": scale, "asks": experiment.asks,
+            "source": experiment.source, "margin": experiment.margin,
+            "command": f"python -m lrcourse.experiments run {name} --scale {scale}",
+            "corpus": {"what": "the source of sympy", "digest": sympy_digest()},
+            "contrasts": [vars(contrast) for contrast in experiment.contrasts(parts)],
+            "parts": told,
+        }  # fmt: skip
+        recording = Recording(pd.concat(frames, ignore_index=True), about)
         write_recording(recording, name, scale, folder)
+    assert recording is not None  # there is a part, and it was run or read
     return recording
 
 
-def _train(
-    grid: Grid, size: Scale, seeds: Iterable[int], text: Corpus, where: torch.device
-) -> pd.DataFrame:
-    arguments = {**size.model, "context": size.context, **grid.model}
-    # One core a process: models this small gain nothing from two, and two of them gain all.
-    with joblib.parallel_config(n_jobs=os.cpu_count() if where.type == "cpu" else 1):
-        frame = sweep(
-            partial(_model, arguments, where),
-            partial(text.batches, size.batch),
-            peaks=grid.peaks,
-            seeds=seeds,
-            steps=grid.steps,
-            schedules=grid.schedules,
-            optimizer=AdamW,
-            betas=(0.9, 0.95),
-            weight_decay=0.1,
-            clip=1.0,
-            loss=next_token_loss,
-            evaluate=text.score,
-            every=grid.every or grid.steps,
-            bf16=where.type == "cuda",
-            chunk=size.chunk,
-        )
-    frame["uniform_loss"] = np.log(arguments["vocabulary"])
-    return frame.drop(columns=["betas", "weight_decay"], errors="ignore").assign(**grid.labels)
+def _recorded(name: str, scale: str, folder: Path) -> Recording | None:
+    try:
+        return read_recording(name, scale, folder)
+    except FileNotFoundError:
+        return None
 
 
-def _model(arguments: Mapping[str, Any], where: torch.device, seed: int) -> GPT:
-    return GPT(**arguments, seed=seed).to(where)
+def _run(part: Part, where: torch.device) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Run a part by the protocol; its rows, and how it was run."""
+    began = time.perf_counter()
+    with joblib.parallel_config(n_jobs=_processes(where)):
+        result = compare(
+            **task(part, where), schedules=dict(part.schedules), peaks=part.peaks, steps=part.steps,
+            value="test_loss", validate=partial(evaluate, part, where, False),
+            tuning=part.tuning, pairs=part.seeds, trained=trained,
+        )  # fmt: skip
+    seconds = time.perf_counter() - began
+    phases = {"tuning": result.tuning, "compared": result.compared}
+    # Of the tuning runs the ends are kept, and what a check repeats; of the others, the curve.
+    keep = result.tuning["step"].isin([FIRST, part.steps])
+    phases["tuning"] = result.tuning[keep]
+    frame = pd.concat(
+        [rows.reindex(columns=_COLUMNS).assign(phase=phase) for phase, rows in phases.items()],
+        ignore_index=True,
+    )
+    runs = sum(rows.groupby(["schedule", "peak", "seed"]).ngroups for rows in phases.values())
+    updates = runs * part.steps
+    about = provenance(
+        declared=part.told,
+        tuned={name: float(peak) for name, peak in result.best["optimum"].items()},
+        path="stacked" if stacks(build(part, where, 0)) else "plain",
+        device=device_name(where),
+        seconds=round(seconds, 1),
+        runs=runs,
+        updates_per_second=round(updates / seconds),
+    )
+    return frame, about
+
+
+def _processes(where: torch.device) -> int | None:
+    """One core a process: models this small gain nothing from two, and two of them gain all."""
+    return os.cpu_count() if where.type == "cpu" else 1
+
+
+def estimate(part: Part, where: torch.device) -> tuple[float, float]:
+    """Seconds and gigabytes that a part will take, from its own first 20 updates.
+
+    Evaluations are counted as updates of their length that only go forward. On a CPU the memory is
+    that of weights, gradients and averages; on a GPU, what the first updates had at their peak.
+    """
+    first = 20
+    known: dict[str, Any] = task(part, where) | {"every": first}
+    schedules = [s for s in part.schedules.values() if not isinstance(s, Listener)][:1]
+    known |= {"peaks": part.peaks[:1], "schedules": {"one": schedules[0]}, "steps": first}
+    weights = sum(p.numel() for p in build(part, where, 0).parameters())
+    runs = len(part.schedules) * (len(part.peaks) * part.tuning + part.seeds)
+    together = min(part.seeds, part.chunk or part.seeds)
+    sweep(**known, seeds=range(1))  # what is only done once, is done
+    began = time.perf_counter()
+    sweep(**known, seeds=range(together))
+    each = (time.perf_counter() - began) / together / first
+    forward = windows(part) / part.batch / 3 / part.every
+    seconds = runs * part.steps * each * (1 + forward) / (_processes(where) or 1)
+    memory = 5 * 4 * weights * together / 1e9
+    if where.type == "cuda":
+        memory = torch.cuda.max_memory_allocated(where) / 1e9
+    return seconds, memory

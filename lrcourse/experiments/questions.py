@@ -1,0 +1,331 @@
+"""The questions that the course has recorded an answer to, each declared before it was run.
+
+The margin is half a per cent of the test loss, unless an experiment says otherwise: about what
+these models gain from training a tenth longer, and what Hägele et al. (2024) call a match.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import product
+from typing import Any
+
+from torch.optim import SGD
+
+from lrcourse.experiments.declared import Contrast, Experiment, Listener, Part, Scale
+from lrcourse.models import GPT
+from lrcourse.schedules import (
+    PLANS,
+    Constant,
+    Cosine,
+    CosineRestarts,
+    Cyclic,
+    Exponential,
+    Linear,
+    MultiStep,
+    OneCycle,
+    OneMinusSqrt,
+    Schedule,
+    Warmup,
+    plan,
+    wsd,
+)  # fmt: skip
+
+__all__ = ["EXPERIMENTS"]
+
+
+def _gpt(
+    scale: Scale, plans: Mapping[str, Any], steps: int | None = None, batch: int | None = None,
+    model: Mapping[str, Any] | None = None, **options: Any,
+) -> Part:  # fmt: skip
+    """A part of Transformers: AdamW as language models are trained with it (Brown et al., 2020)."""
+    told: dict[str, Any] = {"peaks": scale.peaks, "seeds": scale.seeds, "chunk": scale.limit}
+    return Part(
+        plans, steps=steps or scale.steps, batch=batch or scale.batch,
+        model={**scale.model, **(model or {})},
+        settings={"betas": (0.9, 0.95), "weight_decay": 0.1, "clip": 1.0}, **(told | options),
+    )  # fmt: skip
+
+
+def _each(pairs: Mapping[str, Sequence[str]]) -> Callable[[Mapping[str, Part]], list[Contrast]]:
+    """In each part: one schedule against each of some others."""
+
+    def contrasts(parts: Mapping[str, Part]) -> list[Contrast]:
+        asked = []
+        for part, (a, others) in product(parts, pairs.items()):
+            where = f", {part}" if len(parts) > 1 else ""
+            asked += [
+                Contrast(f"{a} above {b}{where}", f"{part}/{a}", f"{part}/{b}") for b in others
+            ]
+        return asked
+
+    return contrasts
+
+
+# ------------------------------------------------------------------------------------- the headline
+
+
+def _growth(scale: Scale) -> dict[str, Part]:
+    """One width at three lengths, then larger ones, each at 20 tokens a parameter."""
+    (small, wide, widest), (short, middle, long) = {
+        "cpu": ((18, 32, 64), (426, 1172, 4265)),
+        "gpu": ((96, 144, 192), (1716, 3789, 6672)),
+    }[scale.name]
+    found = {}
+    pairs = ((small, short), (small, middle), (small, long), (wide, middle), (widest, long))
+    for width, n in pairs:
+        plans = {name: plan(name, n, warmup=min(100, n // 10)) for name in ("constant", "linear")}
+        peaks = [scale.peaks[0] * 2.0**i for i in range(-1, 4)]
+        few = {"peaks": peaks[:4], "seeds": min(8, scale.seeds)} if width == widest else {}
+        options = {"peaks": peaks, "tuning": 2} | few
+        title = f"width {width}, {n} updates"
+        found[title] = _gpt(scale, plans, n, 2 * scale.batch, {"width": width}, **options)
+    return found
+
+
+def _growth_contrasts(parts: Mapping[str, Part]) -> list[Contrast]:
+    short, middle, long, wide, widest = parts
+    asked = _each({"constant": ("linear",)})(parts)
+    for more, less in ((long, short), (wide, middle), (widest, long)):
+        taken = (f"{less}/constant", f"{less}/linear")
+        what = f"that gap at {more}, less that at {less}"
+        asked.append(Contrast(what, f"{more}/constant", f"{more}/linear", less=taken))
+    return asked
+
+
+# ---------------------------------------------------------------------------------- which schedule
+
+
+def _schedules(scale: Scale) -> dict[str, Part]:
+    lengths = {"warmup": scale.steps // 10, "cooldown": scale.steps // 5}
+    return {"one": _gpt(scale, {name: plan(name, scale.steps, **lengths) for name in PLANS})}
+
+
+def _shapes(scale: Scale) -> dict[str, Part]:
+    def shapes(n: int) -> dict[str, Schedule]:
+        return {
+            "constant": Constant(),
+            "exponential": Exponential(0.01 ** (1 / n)),
+            "cosine": Cosine(n),
+            "linear": Linear(1, 0, n),
+        }
+
+    peaks = [0.002 * 2**i for i in range(6)]
+    return {
+        f"{n} updates of {batch}": Part(shapes(n), peaks, n, batch)
+        for n in (600, 2400)
+        for batch in (32, 128)
+    }
+
+
+def _cuts(scale: Scale) -> dict[str, Part]:
+    n = 1000
+    plans: dict[str, Schedule] = {
+        f"at {share} %": MultiStep([n * share // 100], 0.1) for share in (30, 50, 70, 80, 90, 95)
+    }
+    plans |= {"at 50, 75 and 90 %": MultiStep([n // 2, n * 3 // 4, n * 9 // 10], 0.3)}
+    plans |= {"constant": Constant(), "linear": Linear(1, 0, n)}
+    return {"one": Part(plans, [0.002 * 2**i for i in range(6)], n)}
+
+
+def _horizon(scale: Scale) -> dict[str, Part]:
+    warmup = scale.steps // 10
+    plans = {
+        f"{times:g}×": Warmup(warmup) >> Cosine(round(times * (scale.steps - warmup)), end=0.1)
+        for times in (1.0, 1.25, 1.5, 2.0, 5.0)
+    }
+    return {"one": _gpt(scale, plans)}
+
+
+def _cooldown(scale: Scale) -> dict[str, Part]:
+    warmup = scale.steps // 10
+    plans: dict[str, Schedule] = {
+        "cosine": plan("cosine", scale.steps, warmup=warmup),
+        "line": plan("linear", scale.steps, warmup=warmup),
+    }
+    for share in (5, 10, 20, 40, 70):
+        plans[f"{share} %"] = wsd(scale.steps, warmup, scale.steps * share // 100)
+    plans["20 %, 1 − √"] = wsd(scale.steps, warmup, scale.steps // 5, shape=OneMinusSqrt)
+    return {"one": _gpt(scale, plans)}
+
+
+def _floor(scale: Scale) -> dict[str, Part]:
+    small = {"gpu": {"layers": 4, "width": 96, "heads": 3}, "cpu": {"layers": 1, "width": 16}}
+    model = GPT(**{**scale.model, **small[scale.name]})
+    weights = sum(p.numel() for p in model.parameters())
+    found = {}
+    for ratio in (20, 80, 200):
+        n = round(ratio * weights / scale.tokens)
+        rise = min(100, n // 10)
+        ends = {"to zero": 0.0, "to a tenth": 0.1}
+        plans = {name: Warmup(rise) >> Linear(1, end, n - rise) for name, end in ends.items()}
+        found[f"{ratio} tokens a parameter"] = _gpt(scale, plans, n, model=small[scale.name])
+    return found
+
+
+def _floor_contrasts(parts: Mapping[str, Part]) -> list[Contrast]:
+    few, *_, many = parts
+    asked = _each({"to a tenth": ("to zero",)})(parts)
+    pair = (f"{few}/to a tenth", f"{few}/to zero")
+    what = f"that gap at {many}, less that at {few}"
+    return [*asked, Contrast(what, f"{many}/to a tenth", f"{many}/to zero", less=pair)]
+
+
+def _law(scale: Scale) -> dict[str, Part]:
+    lengths = {"warmup": scale.steps // 10, "cooldown": scale.steps // 5}
+    names = ("constant", "cosine", "linear", "wsd", "step")
+    plans = {name: plan(name, scale.steps, **lengths) for name in names}
+    return {"one": _gpt(scale, plans, peaks=[scale.peaks[2]], every=20, tuning=1)}
+
+
+def _norms(scale: Scale) -> dict[str, Part]:
+    n, rise = 400, 80
+    plans = {"without warmup": Cosine(n), "with warmup": Warmup(rise) >> Cosine(n - rise)}
+    deep = {"layers": 6}
+    return {
+        "Pre-LN": _gpt(scale, plans, n, model=deep, peaks=[0.004 * 2**i for i in range(5)]),
+        "Post-LN": _gpt(
+            scale, plans, n, model=deep | {"post_ln": True}, peaks=[0.001 * 2**i for i in range(5)]
+        ),
+    }
+
+
+# -------------------------------------------------------------------------- cycles and listening
+
+
+def _cycles(scale: Scale) -> dict[str, Part]:
+    n = 1600
+    plans: dict[str, Schedule] = {
+        "constant": Constant(),
+        "linear": Linear(1, 0, n),
+        "one-cycle": OneCycle(n),
+        "triangular, base 1/4": Cyclic(0.25, 1.0, n // 8),
+        "triangular, base 1/3": Cyclic(1 / 3, 1.0, n // 8),
+        "triangular2, base 1/4": Cyclic(0.25, 1.0, n // 8, mode="triangular2"),
+        "cosine": Cosine(n),
+        "restarts, equal": CosineRestarts(n // 4),
+        "restarts, doubling": CosineRestarts(n // 7 + 1, T_mult=2),
+    }
+    sgd: dict[str, Any] = {"optimizer": SGD, "settings": {"momentum": 0.9}}
+    return {
+        "AdamW": Part(plans, [0.002 * 2**i for i in range(6)], n),
+        "SGD": Part(plans, [0.05 * 2**i for i in range(5)], n, **sgd),
+    }
+
+
+def _plateau(scale: Scale) -> dict[str, Part]:
+    n, few, all_of_them = 2000, 64, 2048
+    mild = {"factor": 0.5, "patience": 3}
+    plans: dict[str, Schedule | Listener] = {
+        "constant": Constant(),
+        "linear": Linear(1, 0, n),
+        "defaults, clean": Listener(all_of_them),
+        "defaults, noisy": Listener(few),
+        "half after 3, clean": Listener(all_of_them, mild),
+        "half after 3, noisy": Listener(few, mild),
+    }
+    return {"one": Part(plans, [0.002 * 2**i for i in range(6)], n)}
+
+
+def _stopping(scale: Scale) -> dict[str, Part]:
+    n = 3000
+    plans: dict[str, Schedule] = {"constant": Constant(), "linear": Linear(1, 0, n)}
+    return {"one": Part(plans, [0.001 * 2**i for i in range(6)], n, limit=30_000)}
+
+
+def _stopping_contrasts(parts: Mapping[str, Part]) -> list[Contrast]:
+    fixed, line = "one/constant", "one/linear"
+    return [
+        Contrast("constant to its end above constant stopped early", fixed, f"{fixed}@best"),
+        Contrast("linear to its end above linear stopped early", line, f"{line}@best"),
+        Contrast("constant above linear, both stopped early", f"{fixed}@best", f"{line}@best"),
+    ]
+
+
+_CUTS = [*(f"at {share} %" for share in (30, 50, 70, 90, 95)), "at 50, 75 and 90 %", "constant"]
+_COOLDOWNS = ("5 %", "10 %", "20 %", "40 %", "70 %")
+
+EXPERIMENTS = {
+    "growth": Experiment(
+        "How much does a decay gain, and what makes it gain more: a larger model or a longer run?",
+        13, "Bergsma et al. 2025; Hägele et al. 2024", _growth, _growth_contrasts,
+        holds="Transformers of 11 to 109 thousand parameters; 20 to 200 tokens a parameter",
+        scales=("cpu", "gpu"),
+    ),
+    "schedules": Experiment(
+        "Which schedule, at which peak?", 13, "Hägele et al. 2024: cooldowns match the cosine",
+        _schedules,
+        _each({
+            "constant": ("step", "linear", "cosine-10%", "cosine", "wsd", "inverse-sqrt"),
+            "cosine": ("wsd", "linear"),
+        }),
+        holds="a Transformer of 30 thousand parameters, 1000 updates",
+        scales=("cpu", "gpu"),
+    ),
+    "shapes": Experiment(
+        "Cosine, exponential or a straight line?", 5,
+        "Defazio et al. 2023: the line is best or close to it", _shapes,
+        _each({"constant": ("linear", "exponential"), "cosine": ("linear", "exponential")}),
+        holds="a small network that guesses the next character; two lengths, two batches",
+    ),
+    "cuts": Experiment(
+        "When should the rate be cut?", 4, "Bi et al. 2024: cuts at 80 and 90 %", _cuts,
+        _each(dict.fromkeys(_CUTS, ("at 80 %",)) | {"at 80 %": ("linear",)}),
+        holds="a small network that guesses the next character, 1000 updates",
+    ),
+    "horizon": Experiment(
+        "What does a cosine cost that is longer than the run?", 6,
+        "Hoffmann et al. 2022: over 25 % too long ends clearly higher", _horizon,
+        _each(dict.fromkeys(("1.25×", "1.5×", "2×", "5×"), ("1×",))),
+        holds="a Transformer of 30 thousand parameters, 1000 updates",
+        scales=("cpu", "gpu"),
+    ),
+    "cooldown": Experiment(
+        "How long should the cooldown be, and which shape?", 14,
+        "Hägele et al. 2024: 10 to 20 % match the cosine; 1 − √ is a little better than a line",
+        _cooldown,
+        _each(dict.fromkeys(_COOLDOWNS, ("cosine",))
+              | {"20 %, 1 − √": ("20 %",), "cosine": ("line",)}),
+        holds="a Transformer of 30 thousand parameters, 1000 updates",
+        scales=("cpu", "gpu"),
+    ),
+    "floor": Experiment(
+        "Down to zero, or to a tenth?", 5,
+        "Bergsma et al. 2025: zero wins from 20 tokens a parameter on", _floor, _floor_contrasts,
+        holds="a Transformer of 6 thousand parameters, 20 to 200 tokens a parameter",
+        scales=("cpu", "gpu"),
+    ),
+    "cycles": Experiment(
+        "Do cycles and restarts end lower?", 7,
+        "Smith 2017; Smith and Topin 2018: faster; Loshchilov and Hutter 2017: restarts help",
+        _cycles,
+        _each({
+            "one-cycle": ("linear",), "triangular, base 1/4": ("linear", "constant"),
+            "triangular, base 1/3": ("linear",), "triangular2, base 1/4": ("linear",),
+            "restarts, equal": ("cosine",), "restarts, doubling": ("cosine",),
+        }),
+        holds="a small network that guesses the next character, 1600 updates",
+    ),
+    "plateau": Experiment(
+        "Does a rate that listens to the loss end lower than a plan?", 8, "", _plateau,
+        _each({
+            "constant": ("defaults, clean", "half after 3, clean"),
+            "defaults, clean": ("linear",), "half after 3, clean": ("linear",),
+            "defaults, noisy": ("defaults, clean", "linear"),
+            "half after 3, noisy": ("half after 3, clean", "linear"),
+        }),
+        holds="a small network that guesses the next character, 2000 updates",
+    ),
+    "stopping": Experiment(
+        "Does early stopping save a decay?", 8, "Prechelt 1998", _stopping, _stopping_contrasts,
+        holds="a small network that reads 30 000 characters about six times",
+    ),
+    "norms": Experiment(
+        "Which Transformers need warmup?", 12, "Xiong et al. 2020: Post-LN does, Pre-LN does not",
+        _norms, _each({"without warmup": ("with warmup",)}),
+        holds="Transformers of six blocks, 400 updates",
+        scales=("cpu", "gpu"),
+    ),
+    "law": Experiment(
+        "Does the schedule alone give the loss curve?", 15, "Tissue et al. 2024", _law, _each({}),
+        scales=("cpu", "gpu"),
+    ),
+}  # fmt: skip

@@ -1,0 +1,140 @@
+"""What the runs of a part train, on which text, and how a rate that listens is trained."""
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache, partial
+from typing import Any
+
+import joblib
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from lrcourse.data import Corpus, Text, sympy_corpus, sympy_text
+from lrcourse.experiments.declared import Listener, Part
+from lrcourse.models import GPT, NextCharacter, next_token_loss
+from lrcourse.sweeps import sweep
+from lrcourse.training import train
+
+__all__ = ["build", "evaluate", "task", "trained", "windows"]
+
+
+def task(part: Part, where: torch.device) -> dict[str, Any]:
+    """What `trained` and `sweep` are told of a part, but for schedules, peaks, seeds and steps."""
+    settings = dict(part.settings) | ({"chunk": part.chunk} if part.chunk else {})
+    if part.model:
+        settings |= {"loss": next_token_loss, "bf16": where.type == "cuda"}
+    return {
+        "model": partial(build, part, where),
+        "batches": partial(_batches, part, where),
+        "evaluate": partial(evaluate, part, where, True),
+        "optimizer": part.optimizer, "every": part.every, "progress": False, **settings,
+    }  # fmt: skip
+
+
+def build(part: Part, where: torch.device, seed: int) -> nn.Module:
+    """The model of a run, its first weights fixed by the seed."""
+    made = GPT(**part.model, seed=seed) if part.model else NextCharacter(seed=seed)
+    return made.to(where)
+
+
+@cache
+def _read(context: int, vocabulary: int, limit: int, where: torch.device | None) -> Text | Corpus:
+    """The text of a part, read once in each process."""
+    if not context:
+        return sympy_text(limit=limit)
+    return sympy_corpus(context, vocabulary).to(where or "cpu")
+
+
+def _text(part: Part, where: torch.device | None = None) -> Any:
+    return _read(part.model.get("context", 0), part.model.get("vocabulary", 0), part.limit, where)
+
+
+def windows(part: Part) -> int:
+    """Windows that an evaluation of a compared run reads."""
+    text = _text(part)
+    return len(text.x_test) + len(text.x_validation)
+
+
+def _batches(part: Part, where: torch.device, seed: int) -> Callable[[int], tuple[Tensor, Tensor]]:
+    return _text(part, where).batches(part.batch, seed)
+
+
+def evaluate(part: Part, where: torch.device, test: bool, model: Any) -> dict[str, Tensor]:
+    """The loss on validation data and, unless it is for tuning, on test data."""
+    text = _text(part, where)
+    return text.validate(model) | (text.score(model) if test else {})
+
+
+def trained(
+    model: Callable[[int], nn.Module],
+    batches: Callable[[int], Callable[[int], tuple[Tensor, Tensor]]],
+    *,
+    peaks: Any,
+    seeds: Iterable[int],
+    schedules: Mapping[str, Any],
+    **settings: Any,
+) -> pd.DataFrame:
+    """What `sweep` does, and beside it what listens, run by run."""
+    if not isinstance(peaks, Mapping):
+        peaks = dict.fromkeys(schedules, peaks)
+    seeds = list(seeds)
+    heard = {n: s for n, s in schedules.items() if isinstance(s, Listener)}
+    planned = {n: s for n, s in schedules.items() if n not in heard}
+    work = [
+        joblib.delayed(_listen)(model, batches, name, listener, float(peak), seed, settings)
+        for name, listener in heard.items()
+        for peak in peaks[name]
+        for seed in seeds
+    ]
+    frames = joblib.Parallel()(work)
+    if planned:
+        those = {name: peaks[name] for name in planned}
+        frames += [sweep(model, batches, peaks=those, seeds=seeds, schedules=planned, **settings)]
+    return pd.concat(frames, ignore_index=True)
+
+
+def _listen(
+    model: Callable[[int], nn.Module],
+    batches: Callable[[int], Callable[[int], tuple[Tensor, Tensor]]],
+    name: str,
+    listener: Listener,
+    peak: float,
+    seed: int,
+    settings: Mapping[str, Any],
+) -> pd.DataFrame:
+    """One run under ReduceLROnPlateau, in the rows that `sweep` would give."""
+    steps, every, evaluate = settings["steps"], settings["every"], settings["evaluate"]
+    kind = settings["optimizer"]
+    own = {k: v for k, v in settings.items() if k in ("betas", "momentum", "weight_decay")}
+    net = model(seed)
+    optimizer = kind(net.parameters(), lr=peak, **own)
+    text, rng = sympy_text(), np.random.default_rng((seed, 1))
+    calls = iter(range(0, steps + listener.every, listener.every))
+
+    def hear(net: nn.Module) -> dict[str, Any]:
+        """The listener's own loss, and the rest where a row is due."""
+        drawn = rng.permutation(len(text.x_validation))[: listener.windows]
+        x, y = text.x_validation[drawn], text.y_validation[drawn]
+        told = {"heard": cross_entropy(net(x), y)}
+        t = next(calls)
+        due = evaluate is not None and t > 0 and (t % every == 0 or t >= steps)
+        blank = {"validation_loss": np.nan, "test_loss": np.nan}
+        return told | blank | (evaluate(net) if due else {})
+
+    run = train(
+        net, batches(seed), optimizer, ReduceLROnPlateau(optimizer, **listener.settings),
+        steps=steps, metric="heard", evaluate=hear, every=listener.every, norms=False,
+        progress=False,
+    )  # fmt: skip
+    at = range(every, steps + 1, every)
+    rows = pd.DataFrame({"step": at}).assign(schedule=name, peak=peak, seed=seed)
+    made = np.full(steps, np.nan)
+    made[: len(run.loss)] = run.loss
+    rows["loss"] = [made[t - every : t].mean() for t in at]
+    rows["rate"] = [run.rate[t - 1, 0] if t <= len(run.rate) else np.nan for t in at]
+    values = pd.DataFrame(run.evaluations, index=run.evaluated_at).reindex(at)
+    rows = rows.join(values[["validation_loss", "test_loss"]], on="step")
+    return rows.assign(diverged_at=pd.array([run.diverged_at] * len(rows), dtype="Int64"))
