@@ -26,11 +26,14 @@ __all__ = ["Corpus", "Digits", "Minibatches", "Text"]
 __all__ += ["corpus", "digits", "minibatch", "python_source", "python_text"]
 __all__ += ["sympy_corpus", "sympy_digest", "sympy_text"]
 
+# Updates whose windows a `Corpus` draws at once: a GPU then waits for few of them to reach it.
+_BLOCK = 64
+
 
 @lru_cache(maxsize=32)  # a sweep returns to each of its seeds; of the text, an order takes 8 MB
-def _order(count: int, seed: int, epoch: int) -> Tensor:
+def _order(count: int, seed: int, epoch: int, device: torch.device) -> Tensor:
     order = np.random.default_rng((seed, epoch)).permutation(count)
-    return torch.from_numpy(order.astype(np.int32))
+    return torch.from_numpy(order.astype(np.int32)).to(device)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,8 +76,9 @@ class Minibatches:
         if self.size == len(self.x):
             return self.x, self.y
         epoch, place = divmod(t, self.per_epoch)
-        rows = _order(len(self.x), self.seed, epoch)[place * self.size : (place + 1) * self.size]
-        return self.x[rows], self.y[rows]
+        order = _order(len(self.x), self.seed, epoch, self.x.device)
+        rows = order[place * self.size : (place + 1) * self.size]
+        return self.x.index_select(0, rows), self.y.index_select(0, rows)
 
 
 def minibatch(batches: Callable[[int], tuple[Any, Any]], t: int) -> tuple[Any, Any]:
@@ -279,14 +283,23 @@ class Corpus:
 
         A pure function of the seed and t: windows begin anywhere, and each batch is drawn anew.
         """
-        context = self.x_test.shape[1]
+        context, device = self.x_test.shape[1], self.train.device
         check_argument("size", size, Count)
-        offsets = torch.arange(context + 1)
+        offsets = torch.arange(context + 1, device=device)
+        last: dict[int, Tensor] = {}  # where the windows of the last block of updates begin
+
+        def starts(t: int) -> np.ndarray:
+            return np.random.default_rng((seed, t)).integers(len(self.train) - context, size=size)
 
         def batch(t: int) -> tuple[Tensor, Tensor]:
-            starts = np.random.default_rng((seed, t)).integers(len(self.train) - context, size=size)
-            places = torch.from_numpy(starts).unsqueeze(1) + offsets
-            windows = self.train[places.to(self.train.device)].long()
+            block, place = divmod(t, _BLOCK)
+            drawn = last.get(block)
+            if drawn is None:
+                rows = [starts(block * _BLOCK + i) for i in range(_BLOCK)]
+                drawn = torch.from_numpy(np.stack(rows)).to(device)
+                last.clear()
+                last[block] = drawn
+            windows = self.train[drawn[place].unsqueeze(1) + offsets].long()
             return windows[:, :-1], windows[:, 1:]
 
         return batch

@@ -1,12 +1,14 @@
 """Many training runs at once: schedule × peak rate × seed × any optimizer setting.
 
-The weights of all runs are stacked and `torch.func.vmap` trains them together, so that sixty-four
-small models cost little more than a few. Each run does what `training.train` would do with the
-real `torch.optim` class, the same minibatches per seed included.
+The weights of all runs stand in one tensor, a row for each run. Small models, and all on a GPU, are
+trained together by `torch.func.vmap`, so that sixty-four of them cost little more than a few; on a
+CPU larger ones are called one after the other, see `stacks`. Either way each run does what
+`training.train` would do with the real `torch.optim` class, the same minibatches per seed included.
 """
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
 from itertools import product
@@ -19,12 +21,11 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from joblib import Parallel, delayed
-from schedulefree import AdamWScheduleFree  # type: ignore[import-untyped]
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
+from torch.func import vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.dropout import _DropoutNd as _Dropout
-from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
+from torch.optim import SGD, Optimizer
 
 from lrcourse.arguments import Count, Positive, Share, check_argument, refuse
 from lrcourse.data import minibatch
@@ -33,11 +34,17 @@ from lrcourse.runs import log_sweep, lost
 from lrcourse.schedules import Constant
 from lrcourse.training import factor, one_number, progress_bar
 
-__all__ = ["as_planned", "final", "sweep"]
+__all__ = ["as_planned", "final", "stacks", "sweep"]
 
 # Weights that are stacked at once, unless `chunk` says otherwise: with their gradients and averages
 # they just fit into a processor's cache, and twice as many already take longer per run.
 _STACKED = 600_000
+
+# Weights of a model up to which a CPU trains a stack faster than one model after the other.
+_SMALL = 20_000
+
+# Updates whose losses may wait on the device, so that it need not wait for whoever reads them.
+_UNREAD = 20
 
 # Seeding a model goes through torch's one global random state: chunks in threads take turns.
 _SEEDING = Lock()
@@ -58,6 +65,7 @@ def sweep(
     average: float = 0.0,
     clip: float | None = None,
     bf16: bool = False,
+    stacked: bool | None = None,
     chunk: int | None = None,
     cache: str | Path | None = None,
     log: str | Path | None = None,
@@ -84,9 +92,11 @@ def sweep(
             share leave is evaluated too, in columns named `averaged_…`, missing before it begins.
         clip: largest norm of each run's whole gradient; None does not clip.
         bf16: compute in bfloat16 where autocast can; the weights stay as they are.
-        chunk: runs trained at once; without, as many as a processor's cache holds. Chunks go
-            through joblib, so under `joblib.parallel_config` they run on any backend it knows,
-            a Dask cluster among them; where a worker is lost, its chunk is trained anew.
+        stacked: train the runs of a chunk together, or one after the other; without, as `stacks`
+            finds faster.
+        chunk: runs in a chunk; without, as many as a processor's cache holds of a stack, else one.
+            Chunks go through joblib, so under `joblib.parallel_config` they run on any backend it
+            knows, a Dask cluster among them; where a worker is lost, its chunk is trained anew.
         cache: a folder that keeps each chunk when it is finished, so that an interrupted sweep,
             called again, goes on where it stopped. A chunk is known by its rates, settings, first
             weights and minibatches, and by the losses at the start, not by the code they come from.
@@ -119,10 +129,11 @@ def sweep(
         refuse("peaks", [*peaks], f"the names of schedules: {', '.join(named)}")
     grid = {name: _distinct("peaks", peaks[name], Positive) for name in named}
     every = max(1, steps // 20) if every is None else every
+    with _SEEDING:
+        one = model(seeds[0])
+    stacked = stacks(one) if stacked is None else stacked
     if chunk is None:
-        with _SEEDING:
-            weights = sum(p.numel() for p in model(seeds[0]).parameters())
-        chunk = max(1, _STACKED // max(1, weights))
+        chunk = max(1, _STACKED // max(1, _weights(one))) if stacked else 1
     for name, number in (("steps", steps), ("every", every), ("chunk", chunk)):
         check_argument(name, number, Count)
     check_argument("average", average, Share)
@@ -134,13 +145,14 @@ def sweep(
         for schedule in named
         for values, peak, seed in product(product(*axes.values()), grid[schedule], seeds)
     ]
+    math = stacked and not any(p.is_cuda for p in one.parameters())
     job = _Job(
-        model, batches, named, steps, optimizer, loss, evaluate, every, first, clip, bf16, progress
-    )
+        model, batches, named, steps, optimizer, loss, evaluate, every, first, clip, bf16, stacked,
+        math, progress,
+    )  # fmt: skip
     parts = [runs[i : i + chunk] for i in range(0, len(runs), chunk)]
-    # vmap has no rule for the fused attention kernels: it would take the runs one by one. Which
-    # kernels may be used is one setting for all threads: chunks in threads find it made here.
-    with sdpa_kernel(SDPBackend.MATH):
+    # Which kernels may be used is one setting for all threads: chunks in threads find it made here.
+    with job.attention():
         found = dict(_finished(job, parts, None if cache is None else Cache(cache)))
     tables = [_named(found[i], part) for i, part in enumerate(parts)]
     frame = pd.concat(tables, ignore_index=True).astype({"diverged_at": "Int64"})
@@ -150,6 +162,22 @@ def sweep(
         except OSError as error:  # the runs are made: they must not be lost with their log
             warnings.warn(f"the log in {log} could not be written: {error}", stacklevel=2)
     return frame
+
+
+def stacks(model: nn.Module) -> bool:
+    """Whether `sweep` trains runs of `model` together, where it is not told: what is faster.
+
+    A stack saves the time that Python needs for each call. That is most of it for a small model,
+    and for any on a GPU; a CPU that works on larger weights gains nothing.
+
+    >>> stacks(nn.Linear(64, 10)), stacks(nn.Linear(1000, 1000))
+    (True, False)
+    """
+    return _weights(model) <= _SMALL or any(p.device.type != "cpu" for p in model.parameters())
+
+
+def _weights(model: nn.Module) -> int:
+    return sum(p.numel() for p in model.parameters())
 
 
 def final(frame: pd.DataFrame) -> pd.DataFrame:
@@ -214,17 +242,24 @@ def _named(table: pd.DataFrame, runs: list["_One"]) -> pd.DataFrame:
 
 
 def _axes(optimizer: type[Optimizer], settings: Mapping[str, Any]) -> dict[str, list[Any]]:
-    if optimizer not in _UPDATES:
-        refuse("optimizer", optimizer, f"one of {', '.join(kind.__name__ for kind in _UPDATES)}")
+    if _kind(optimizer) not in _UPDATES:
+        known = ", ".join(kind.partition(".")[2] for kind in _UPDATES)
+        refuse("optimizer", optimizer, f"one of {known}")
+    defaults = _UPDATES[_kind(optimizer)].defaults
     for name in settings:
-        if name not in _UPDATES[optimizer].defaults:
-            known = ", ".join(_UPDATES[optimizer].defaults)
+        if name not in defaults:
+            known = ", ".join(defaults)
             raise ValueError(f"{name} is not a setting of {optimizer.__name__} here; {known} are")
     axes = {n: v if isinstance(v, list) else [v] for n, v in settings.items()}
     for name, values in axes.items():
         if not values:
             refuse(name, values, "at least one value")
     return axes
+
+
+def _kind(optimizer: type[Optimizer]) -> str:
+    """Package and name: an optimizer is known by them, so that none need be there to import."""
+    return f"{optimizer.__module__.partition('.')[0]}.{optimizer.__qualname__}"
 
 
 @dataclass(frozen=True)
@@ -252,11 +287,17 @@ class _Job:
     first: int
     clip: float | None
     bf16: bool
+    stacked: bool
+    math: bool
     progress: bool
 
     def __call__(self, i: int, runs: list[_One]) -> tuple[int, pd.DataFrame]:
-        with sdpa_kernel(SDPBackend.MATH):  # again, for chunks that run in another process
+        with self.attention():  # again, for chunks that run in another process
             return i, self._train(runs)
+
+    def attention(self) -> AbstractContextManager[None]:
+        """The kernels for attention: vmap has rules for CUDA's fused ones, and for no others."""
+        return sdpa_kernel(SDPBackend.MATH) if self.math else nullcontext()
 
     def fingerprint(self, runs: list[_One], seen: dict[int, list[Any]]) -> str:
         """A name for what the chunk computes; `seen` keeps what is known of each seed."""
@@ -275,7 +316,7 @@ class _Job:
             seen[seed] += [f"{name} {float(value):.5g}" for name, value in start.items()]
         kind = f"{self.optimizer.__module__}.{self.optimizer.__qualname__}"
         parts: list[Any] = [torch.__version__, Path(__file__).read_text(encoding="utf-8"), kind]
-        parts += [self.steps, self.every, self.first, self.clip, self.bf16]
+        parts += [self.steps, self.every, self.first, self.clip, self.bf16, self.stacked]
         factors = {run.schedule: self._factors(run.schedule) for run in runs}
         for run in runs:
             parts += [run.peak, run.settings, factors[run.schedule], *seen[run.seed]]
@@ -287,61 +328,69 @@ class _Job:
     def _train(self, runs: list[_One]) -> pd.DataFrame:
         seeds = sorted({run.seed for run in runs})
         with _SEEDING:
-            models = {seed: self.model(seed) for seed in seeds}
-        base = models[seeds[0]].train()
-        _refuse_model(base)
-        batches = {seed: self.batches(seed) for seed in seeds}
+            made = {seed: self.model(seed) for seed in seeds}
+        models = [made[run.seed] for run in runs]
+        _refuse_model(models[0].train())
+        draws = {seed: self.batches(seed) for seed in seeds}
         factors = {name: self._factors(name) for name in {run.schedule for run in runs}}
         rates = np.array([run.peak * factors[run.schedule] for run in runs])
 
-        stack = _Stack(base, [models[run.seed] for run in runs], self.loss, self.bf16)
-        update = _UPDATES[self.optimizer](stack.weights, [run.settings for run in runs])
+        drawn = [minibatch(draw, 0) for draw in draws.values()]
+        places = np.array([seeds.index(run.seed) for run in runs])
+        used = _used(models[0], self.loss, *drawn[places[0]])
+        stack = _Stack(self, models, places, used)
+        kind = _UPDATES[_kind(self.optimizer)]
+        update = kind(stack.weights, rates, [run.settings for run in runs])
         losses = np.full((len(runs), self.steps), np.nan)
+        unread: list[Tensor] = []  # the losses that are still on the device
         diverged = np.full(len(runs), -1)
         alive = np.arange(len(runs))  # the runs still in the stack, in its order
-        rows: list[pd.DataFrame] = []
+        ends: list[int] = []  # updates made at each row
+        empty = np.full((-(-self.steps // self.every), len(runs)), np.nan)
+        table = {n: empty.copy() for n in ("loss", "rate", "gradient_norm", "update_ratio")}
         for t in progress_bar(range(self.steps), self.progress):
-            drawn = {seed: minibatch(batches[seed], t) for seed in seeds}
-            if t == 0:
-                _refuse_changing_buffers(base, drawn[seeds[0]][0])
-            x = torch.stack([drawn[runs[i].seed][0] for i in alive])
-            y = torch.stack([drawn[runs[i].seed][1] for i in alive])
-            now = stack.losses_and_gradients(x, y)
-            losses[alive, t] = now
-            firsts = losses[alive, 0].tolist()
-            gone = np.array([*map(lost, now.tolist(), firsts)], dtype=bool)
-            if gone.any():
-                diverged[alive[gone]] = t
-                keep = torch.from_numpy(np.flatnonzero(~gone))
-                alive = alive[~gone]
-                stack.keep(keep)
-                update.keep(keep, stack.weights)
-            row = (t + 1) % self.every == 0 or t + 1 == self.steps or not len(alive)
-            before = stack.copy() if row else []
-            if len(alive):
-                norms = stack.gradient_norms() if row or self.clip is not None else torch.empty(0)
-                if self.clip is not None:
-                    stack.clip(self.clip, norms)
-                update(rates[alive, t], t)
-                if t >= self.first:
-                    stack.average(update.answers())
+            if t > 0:
+                drawn = [minibatch(draw, t) for draw in draws.values()]
+            unread.append(stack.losses_and_gradients(drawn))
+            row = (t + 1) % self.every == 0 or t + 1 == self.steps
+            if row or len(unread) == _UNREAD:
+                since = t + 1 - len(unread)
+                losses[alive, since : t + 1] = now = _read(torch.stack(unread, 1))
+                unread = []
+                pairs = zip(now.tolist(), losses[alive, 0].tolist(), strict=True)
+                gone = np.array([[lost(one, first) for one in some] for some, first in pairs])
+                ended = gone.any(axis=1)
+                if ended.any():
+                    diverged[alive[ended]] = since + gone[ended].argmax(axis=1)
+                    alive = alive[~ended]
+                    stack.keep(torch.from_numpy(np.flatnonzero(~ended)))
+                    update.keep(torch.from_numpy(np.flatnonzero(~ended)))
+                if not len(alive):
+                    ends.append(self.steps)
+                    break
+            before = stack.weights.clone() if row else stack.weights
+            norms = stack.gradient.norm(dim=1) if row or self.clip is not None else before
+            if self.clip is not None:  # as clip_grad_norm_ does
+                stack.gradient.mul_((self.clip / (norms + 1e-6)).clamp(max=1).unsqueeze(1))
+            update(stack.weights, stack.gradient, t)
+            answers = update.answers(stack.weights)
+            if t >= self.first:
+                stack.average(answers)
             if row:
                 since = t // self.every * self.every
                 columns = {"loss": losses[alive, since : t + 1].mean(axis=1)}
-                columns |= {"rate": rates[alive, t]}
-                if len(alive):
-                    moved = {"gradient_norm": norms, "update_ratio": stack.change(before)}
-                    columns |= {name: value.double().cpu().numpy() for name, value in moved.items()}
+                columns |= {"rate": rates[alive, t], "gradient_norm": _read(norms)}
+                columns |= {"update_ratio": _read(stack.change(before))}
                 if self.evaluate is not None:
-                    columns |= stack.evaluate(self.evaluate, update.answers())
+                    columns |= stack.evaluate(self.evaluate, answers)
                     averaged = stack.evaluate(self.evaluate, stack.mean)
                     columns |= {f"averaged_{name}": values for name, values in averaged.items()}
-                table = pd.DataFrame(columns, index=alive).reindex(range(len(runs)))
-                table.insert(0, "step", t + 1 if len(alive) else self.steps)
-                rows.append(table.rename_axis("run").reset_index())  # of lost runs: nothing
-            if not len(alive):
-                break
-        frame = pd.concat(rows, ignore_index=True)
+                for name, values in columns.items():  # of lost runs: nothing
+                    table.setdefault(name, empty.copy())[len(ends), alive] = values
+                ends.append(t + 1)
+        frame = pd.DataFrame({name: values[: len(ends)].ravel() for name, values in table.items()})
+        frame.insert(0, "run", np.tile(np.arange(len(runs)), len(ends)))
+        frame.insert(1, "step", np.repeat(ends, len(runs)))
         frame["diverged_at"] = pd.array(diverged, dtype="Int64")[frame["run"]]
         return frame.assign(diverged_at=frame["diverged_at"].mask(frame["diverged_at"] < 0))
 
@@ -361,113 +410,167 @@ def _refuse_model(model: nn.Module) -> None:
         refuse("model", type(model).__name__, "some parameters with requires_grad")
 
 
-def _refuse_changing_buffers(model: nn.Module, x: Tensor) -> None:
+def _used(
+    model: nn.Module, loss: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor
+) -> list[str]:
+    """Names of the weights that the loss depends on; a buffer that forward changes is refused."""
     tried = deepcopy(model)
-    with torch.no_grad():
-        tried(x)
+    weights = {name: p for name, p in tried.named_parameters() if p.requires_grad}
+    value = one_number(loss(tried(x), y))
     for (name, before), after in zip(model.named_buffers(), tried.buffers(), strict=True):
         if not torch.equal(before, after):
             refuse("model", type(model).__name__, f"no buffer that forward changes, as {name} is")
+    gradients = torch.autograd.grad(value, [*weights.values()], allow_unused=True)
+    return [name for name, g in zip(weights, gradients, strict=True) if g is not None]
 
 
-def _norms(stacks: Iterable[Tensor]) -> Tensor:
-    """The norm of each run over all tensors, whose first dimension is the runs."""
-    return torch.stack([x.flatten(1).norm(dim=1) for x in stacks]).norm(dim=0)
+def _read(values: Tensor) -> np.ndarray:
+    """`values` from their device: here alone the loop waits for it. (Not every one has float64.)"""
+    return values.detach().cpu().double().numpy()
 
 
 class _Stack:
-    """The same module many times: each parameter stacked along a first dimension of runs."""
+    """The same module many times, once for each run.
 
-    def __init__(
-        self, base: nn.Module, models: list[nn.Module], loss: Callable[..., Tensor], bf16: bool
-    ):
-        self.base = base
+    Attributes:
+        weights: all that a run trains in one row, shape (runs, weights).
+        gradient: of each run's loss by them, likewise.
+        mean: the mean of all that `average` was given, likewise; without a row before.
+    """
+
+    def __init__(self, job: _Job, models: list[nn.Module], places: np.ndarray, used: list[str]):
+        self.job, self.base, self.places = job, models[0], places
         parts = [{**dict(m.named_parameters()), **dict(m.named_buffers())} for m in models]
-        stacked = {name: torch.stack([p[name].detach() for p in parts]) for name in parts[0]}
-        # Frozen weights stand with the buffers: they differ by seed, and no update changes them.
-        self.weights = {n: stacked[n] for n, p in base.named_parameters() if p.requires_grad}
-        self.buffers = {n: stacked[n] for n in stacked if n not in self.weights}
-
-        device = next(iter(self.weights.values())).device.type
-
-        def run(weights: Any, buffers: Any, x: Tensor) -> Tensor:
-            with torch.autocast(device, torch.bfloat16, enabled=bf16):
-                out = functional_call(base, (weights, buffers), (x,))
-            return out.float() if bf16 else out
-
-        def one(weights: Any, buffers: Any, x: Tensor, y: Tensor) -> Tensor:
-            return one_number(loss(run(weights, buffers, x), y))
-
-        self._run, self._losses = run, vmap(one)
-        self.mean: dict[str, Tensor] = {}
+        # Frozen weights stand with the buffers, and so do those that no gradient reaches: they
+        # differ by seed, and no update changes them.
+        others = [name for name in parts[0] if name not in used]
+        self.shapes = [parts[0][name].shape for name in used]
+        rows = [torch.cat([part[name].detach().flatten() for name in used]) for part in parts]
+        self.weights = torch.stack(rows)
+        self.fixed = [torch.stack([part[name].detach() for part in parts]) for name in others]
+        self.idle = [i for i, name in enumerate(others) if parts[0][name].requires_grad]
+        # Where the module keeps each of them; weights that are tied stand in several places.
+        number = {id(parts[0][name]): i for i, name in enumerate([*used, *others])}
+        self.slots = [
+            (tensors, key, number[id(tensor)])
+            for module in self.base.modules()
+            for tensors in (module._parameters, module._buffers)
+            for key, tensor in tensors.items()
+            if tensor is not None
+        ]
+        self.gradient, self.mean = torch.empty_like(self.weights), self.weights[:0]
         self.averaged = 0
+        self.precision = torch.autocast(self.weights.device.type, torch.bfloat16, enabled=job.bf16)
+        self._lay_out()
 
-    def losses_and_gradients(self, x: Tensor, y: Tensor) -> np.ndarray:
-        """Losses of shape (runs,); leaves each weight's gradient in its `.grad`."""
-        for weight in self.weights.values():
-            weight.requires_grad_(True)
-            weight.grad = None
-        losses = self._losses(self.weights, self.buffers, x, y)
+    def _lay_out(self) -> None:
+        """Make what is handed to the module: views of all rows at once, or of each by itself."""
+        self.seeds = torch.from_numpy(self.places).to(self.weights.device)
+        rows: Iterable[Any] = [slice(None)] if self.job.stacked else range(len(self.places))
+        self.parts = [
+            (
+                [view.detach().requires_grad_() for view in self._views(self.weights[row])],
+                [tensor[row] for tensor in self.fixed],
+                self._views(self.gradient[row]),
+            )
+            for row in rows
+        ]
+
+    def _views(self, rows: Tensor) -> list[Tensor]:
+        """The weights in `rows`, (…, weights), each in its shape."""
+        parts = rows.split([shape.numel() for shape in self.shapes], -1)
+        return [p.view(p.shape[:-1] + s) for p, s in zip(parts, self.shapes, strict=True)]
+
+    def _run(self, weights: list[Tensor], fixed: list[Tensor], x: Tensor) -> Tensor:
+        """The module's output, with these in the places of its own."""
+        given = [*weights, *fixed]
+        for tensors, key, i in self.slots:
+            tensors[key] = given[i]  # type: ignore[assignment]
+        with self.precision:
+            out = self.base(x)
+        return out.float() if self.job.bf16 else out
+
+    def _loss(self, weights: list[Tensor], fixed: list[Tensor], x: Tensor, y: Tensor) -> Tensor:
+        return one_number(self.job.loss(self._run(weights, fixed, x), y))
+
+    def _losses(self, weights: list[Tensor], fixed: list[Tensor], x: Tensor, y: Tensor) -> Tensor:
+        """The losses of a stack, shape (runs,)."""
+        if self.job.loss is not F.cross_entropy or y.is_floating_point() or y.dim() < 2:
+            return vmap(self._loss)(weights, fixed, x, y)
+        # vmap takes cross-entropy to pieces, and a CPU then spends as long on them as on a layer.
+        # Of all runs' examples at once it is whole.
+        out, count = vmap(self._run)(weights, fixed, x), (y != -100).flatten(1).sum(1)
+        each = F.cross_entropy(out.flatten(0, 1), y.flatten(0, 1), reduction="none")
+        return each.view(len(y), -1).sum(1) / count
+
+    def losses_and_gradients(self, drawn: list[tuple[Tensor, Tensor]]) -> Tensor:
+        """Losses of shape (runs,) on the minibatch of each seed; leaves the gradients."""
+        if self.job.stacked:
+            # Of each seed once, and then to its runs.
+            x, y = (torch.stack(s).index_select(0, self.seeds) for s in zip(*drawn, strict=True))
+            return self._backward(self._losses, *self.parts[0], x, y)
+        each = zip(self.parts, self.places, strict=True)
+        return torch.stack([self._backward(self._loss, *part, *drawn[i]) for part, i in each])
+
+    def _backward(
+        self,
+        loss: Callable[..., Tensor],
+        weights: list[Tensor],
+        fixed: list[Tensor],
+        gradients: list[Tensor],
+        *batch: Tensor,
+    ) -> Tensor:
+        losses = loss(weights, fixed, *batch)
         # A run's loss depends on its own weights alone, so the gradient of the sum is all the
         # gradients side by side; a lost run's NaN stays in its own row.
-        losses.sum().backward()
-        return losses.detach().double().cpu().numpy()
+        torch._foreach_copy_(gradients, torch.autograd.grad(losses.sum(), weights))
+        return losses.detach()
 
-    def gradient_norms(self) -> Tensor:
-        """The norm of each run's whole gradient, shape (runs,)."""
-        return _norms(w.grad for w in self.weights.values() if w.grad is not None)
-
-    def clip(self, largest: float, norms: Tensor) -> None:
-        """Scale each run's gradient to a norm of at most `largest`, as clip_grad_norm_ does."""
-        shares = (largest / (norms + 1e-6)).clamp(max=1)
-        for weight in self.weights.values():
-            if weight.grad is not None:
-                weight.grad.mul_(shares.view(-1, *[1] * (weight.dim() - 1)))
-
-    def copy(self) -> list[Tensor]:
-        return [weight.detach().clone() for weight in self.weights.values()]
-
-    def change(self, before: list[Tensor]) -> Tensor:
+    def change(self, before: Tensor) -> Tensor:
         """‖weights − before‖ / ‖weights‖ of each run, shape (runs,)."""
-        after = [weight.detach() for weight in self.weights.values()]
-        moved = _norms(a - b for a, b in zip(after, before, strict=True))
-        return moved / _norms(after)
+        whole = torch.cat([self.weights, *(self.fixed[i].flatten(1) for i in self.idle)], 1)
+        return (self.weights - before).norm(dim=1) / whole.norm(dim=1)
 
-    def average(self, weights: dict[str, Tensor]) -> None:
+    def average(self, weights: Tensor) -> None:
         """Take `weights` into `mean`, the plain mean of all that were taken in."""
         self.averaged += 1
         if self.averaged == 1:
-            self.mean = {name: weight.detach().clone() for name, weight in weights.items()}
-        for name, mean in self.mean.items():
-            mean.lerp_(weights[name].detach(), 1 / self.averaged)
+            self.mean = weights.clone()
+        self.mean.lerp_(weights, 1 / self.averaged)
 
     def evaluate(
-        self, evaluate: Callable[..., Mapping[str, Tensor]], weights: dict[str, Tensor]
+        self, evaluate: Callable[..., Mapping[str, Tensor]], weights: Tensor
     ) -> dict[str, np.ndarray]:
-        if not weights or not len(next(iter(weights.values()))):
+        if not len(weights):
             return {}
 
-        def one(weights: Any, buffers: Any) -> dict[str, Tensor]:
-            values = evaluate(lambda x: self._run(weights, buffers, x))
+        def one(row: Tensor, fixed: list[Tensor]) -> dict[str, Tensor]:
+            views = self._views(row)
+            values = evaluate(lambda x: self._run(views, fixed, x))
             return {name: torch.as_tensor(value) for name, value in values.items()}
 
         self.base.eval()
         with torch.no_grad():
-            values = vmap(one, chunk_size=64)(weights, self.buffers)
+            if self.job.stacked:
+                values = vmap(one, chunk_size=64)(weights, self.fixed)
+            else:
+                each = [one(row, part[1]) for row, part in zip(weights, self.parts, strict=True)]
+                values = {name: torch.stack([v[name] for v in each]) for name in each[0]}
         self.base.train()
-        return {name: value.double().cpu().numpy() for name, value in values.items()}
+        return {name: _read(value) for name, value in values.items()}
 
     def keep(self, rows: Tensor) -> None:
-        for name, weight in self.weights.items():
-            kept = weight.detach()[rows]
-            kept.grad = None if weight.grad is None else weight.grad[rows]
-            self.weights[name] = kept
-        self.buffers = {name: buffer[rows] for name, buffer in self.buffers.items()}
-        self.mean = {name: mean[rows] for name, mean in self.mean.items()}
+        self.weights, self.gradient = self.weights[rows], self.gradient[rows]
+        self.mean = self.mean[rows] if len(self.mean) else self.mean
+        self.fixed = [tensor[rows] for tensor in self.fixed]
+        self.places = self.places[rows.numpy()]
+        self._lay_out()
 
 
 class _Update:
-    """An optimizer over stacked weights; settings are vectors with one entry a run.
+    """An optimizer over the weights of many runs, (runs, weights), each with settings of its own.
+
+    All that depends on them and on t alone is computed beforehand: no update waits for a number.
 
     Attributes:
         defaults: what it can be told, with torch's defaults.
@@ -477,78 +580,90 @@ class _Update:
     defaults: ClassVar[dict[str, Any]] = {}
     buffers = 1
 
-    def __init__(self, weights: dict[str, Tensor], settings: list[dict[str, Any]]):
-        self.weights = weights
-        self.settings: dict[str, np.ndarray] = {
-            name: np.array([one.get(name, value) for one in settings], dtype=float)
+    def __init__(self, weights: Tensor, rates: np.ndarray, settings: list[dict[str, Any]]):
+        given = {
+            name: np.array([one.get(name, value) for one in settings], dtype=float)[:, np.newaxis]
             for name, value in self.defaults.items()
         }
-        self.state: list[dict[str, Tensor]] = [
-            {name: torch.zeros_like(weight) for name, weight in weights.items()}
-            for _ in range(self.buffers)
-        ]
+        # A row for each update, or one for all; in it a number for each run.
+        self.numbers = {
+            name: torch.from_numpy(values.T.copy()).to(weights.dtype).to(weights.device)[..., None]
+            for name, values in self.plan(rates, given).items()
+        }
+        self.state = [torch.zeros_like(weights) for _ in range(self.buffers)]
 
-    def keep(self, rows: Tensor, weights: dict[str, Tensor]) -> None:
-        self.weights = weights
-        self.settings = {name: v[rows.numpy()] for name, v in self.settings.items()}
-        self.state = [{name: v[rows] for name, v in state.items()} for state in self.state]
+    def plan(self, rates: np.ndarray, given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The numbers that `step` needs, of shape (runs, updates) or (runs, 1).
 
-    def __call__(self, rates: np.ndarray, t: int) -> None:
-        with torch.no_grad():
-            for name, weight in self.weights.items():
-                if weight.grad is not None:
-                    self.step(name, weight.detach(), weight.grad, rates, t)
-
-    def step(self, name: str, w: Tensor, g: Tensor, rates: np.ndarray, t: int) -> None:
+        Args:
+            rates: of shape (runs, updates).
+            given: the settings, (runs, 1) each, and (runs, 1, 2) for betas.
+        """
         raise NotImplementedError
 
-    def answers(self) -> dict[str, Tensor]:
-        """The weights to evaluate, where they are not those that gradients are taken at."""
-        return self.weights
+    def step(self, w: Tensor, g: Tensor, n: dict[str, Tensor]) -> None:
+        """Change the weights in place; the gradient may be used up."""
+        raise NotImplementedError
 
-    @staticmethod
-    def column(values: np.ndarray, like: Tensor) -> Tensor:
-        """One value a run, shaped to multiply `like`, whose first dimension is the runs."""
-        shaped = torch.from_numpy(values).to(like.device, like.dtype)
-        return shaped.view(-1, *[1] * (like.dim() - 1))
+    def __call__(self, weights: Tensor, gradient: Tensor, t: int) -> None:
+        self.step(weights, gradient, {n: v[t % len(v)] for n, v in self.numbers.items()})
+
+    def answers(self, weights: Tensor) -> Tensor:
+        """The weights to evaluate, where they are not those that gradients are taken at."""
+        return weights
+
+    def keep(self, rows: Tensor) -> None:
+        self.numbers = {name: values[:, rows] for name, values in self.numbers.items()}
+        self.state = [one[rows] for one in self.state]
 
 
 class _SGD(_Update):
     defaults: ClassVar = {"momentum": 0.0, "weight_decay": 0.0}
 
-    def step(self, name: str, w: Tensor, g: Tensor, rates: np.ndarray, t: int) -> None:
-        s = self.settings
-        if s["weight_decay"].any():
-            g = g + self.column(s["weight_decay"], w) * w
-        if s["momentum"].any():
-            g = self.state[0][name].mul_(self.column(s["momentum"], w)).add_(g)
-        w.addcmul_(g, self.column(-rates, w))
+    def plan(self, rates: np.ndarray, given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {"rate": -rates} | {name: v for name, v in given.items() if v.any()}
+
+    def step(self, w: Tensor, g: Tensor, n: dict[str, Tensor]) -> None:
+        if "weight_decay" in n:
+            g.addcmul_(w, n["weight_decay"])
+        if "momentum" in n:
+            g = torch.addcmul(g, self.state[0], n["momentum"], out=self.state[0])
+        w.addcmul_(g, n["rate"])
 
 
 class _RMSprop(_Update):
     defaults: ClassVar = {"alpha": 0.99, "eps": 1e-8}
 
-    def step(self, name: str, w: Tensor, g: Tensor, rates: np.ndarray, t: int) -> None:
-        s, square = self.settings, self.state[0][name]
-        square.mul_(self.column(s["alpha"], w)).addcmul_(g * g, self.column(1 - s["alpha"], w))
-        scale = square.sqrt().add_(self.column(s["eps"], w))
-        w.addcdiv_(g * self.column(-rates, w), scale)
+    def plan(self, rates: np.ndarray, given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {"rate": -rates, "share": 1 - given["alpha"], "eps": given["eps"]}
+
+    def step(self, w: Tensor, g: Tensor, n: dict[str, Tensor]) -> None:
+        square = self.state[0].lerp_(g * g, n["share"])
+        w.addcmul_(g.div_(square.sqrt().add_(n["eps"])), n["rate"])
 
 
 class _Adam(_Update):
     defaults: ClassVar = {"betas": (0.9, 0.999), "eps": 1e-8}
     buffers = 2
 
-    def step(self, name: str, w: Tensor, g: Tensor, rates: np.ndarray, t: int) -> None:
-        s, (mean, square) = self.settings, (state[name] for state in self.state)
-        beta1, beta2 = s["betas"].T
-        if "weight_decay" in s:
-            w.mul_(self.column(1 - rates * s["weight_decay"], w))
-        mean.lerp_(g, self.column(1 - beta1, w))
-        square.mul_(self.column(beta2, w)).addcmul_(g * g, self.column(1 - beta2, w))
-        size = self.column(-rates / (1 - beta1 ** (t + 1)), w)
-        root = self.column(np.sqrt(1 - beta2 ** (t + 1)), w)
-        w.addcdiv_(mean * size, (square.sqrt() / root).add_(self.column(s["eps"], w)))
+    def plan(self, rates: np.ndarray, given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        beta1, beta2 = np.moveaxis(given["betas"], -1, 0)
+        t = np.arange(1, rates.shape[1] + 1)
+        # Both sides of mean / (√square / root + eps) times root: one call less.
+        root = np.sqrt(1 - beta2**t)
+        numbers = {"share": 1 - beta1, "share2": 1 - beta2, "eps": given["eps"] * root}
+        numbers |= {"rate": -rates * root / (1 - beta1**t)}
+        decay = rates * given.get("weight_decay", np.zeros(1))
+        return numbers | ({"kept": 1 - decay} if decay.any() else {})
+
+    def step(self, w: Tensor, g: Tensor, n: dict[str, Tensor]) -> None:
+        mean, square = self.state
+        if "kept" in n:
+            w.mul_(n["kept"])
+        mean.lerp_(g, n["share"])
+        square.lerp_(g.square_(), n["share2"])
+        scale = torch.sqrt(square, out=g).add_(n["eps"])
+        w.addcmul_(torch.div(mean, scale, out=g), n["rate"])
 
 
 class _AdamW(_Adam):
@@ -561,40 +676,38 @@ class _ScheduleFree(_Update):
     defaults: ClassVar = {**_Adam.defaults, "weight_decay": 0.0}
     buffers = 3
 
-    def __init__(self, weights: dict[str, Tensor], settings: list[dict[str, Any]]):
-        super().__init__(weights, settings)
+    def __init__(self, weights: Tensor, rates: np.ndarray, settings: list[dict[str, Any]]):
+        super().__init__(weights, rates, settings)
         for start in self.state[:2]:  # z and x
-            for name, weight in weights.items():
-                start[name].copy_(weight)
-        self.settings |= {name: np.zeros(len(settings)) for name in ("largest", "total", "share")}
+            start.copy_(weights)
 
-    def __call__(self, rates: np.ndarray, t: int) -> None:
-        s = self.settings
-        s["largest"] = np.maximum(s["largest"], rates)
-        s["total"] = s["total"] + s["largest"] ** 2
-        s["share"] = s["largest"] ** 2 / np.where(s["total"] > 0, s["total"], 1)
-        super().__call__(rates, t)
+    def plan(self, rates: np.ndarray, given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        beta1, beta2 = np.moveaxis(given["betas"], -1, 0)
+        root = np.sqrt(1 - beta2 ** np.arange(1, rates.shape[1] + 1))
+        largest = np.maximum.accumulate(rates, axis=1) ** 2
+        total = largest.cumsum(axis=1)
+        numbers = {"beta1": beta1, "share": largest / np.where(total > 0, total, 1)}
+        numbers |= {"share2": 1 - beta2, "eps": given["eps"] * root, "rate": -rates * root}
+        decay = -rates * given["weight_decay"]
+        return numbers | ({"decay": decay} if decay.any() else {})
 
-    def step(self, name: str, w: Tensor, g: Tensor, rates: np.ndarray, t: int) -> None:
-        s, (z, x, square) = self.settings, (state[name] for state in self.state)
-        beta1, beta2 = s["betas"].T
-        square.mul_(self.column(beta2, w)).addcmul_(g * g, self.column(1 - beta2, w))
-        root = self.column(np.sqrt(1 - beta2 ** (t + 1)), w)
-        change = g / square.sqrt().div_(root).add_(self.column(s["eps"], w))
-        if s["weight_decay"].any():
-            change.addcmul_(w, self.column(s["weight_decay"], w))
-        z.addcmul_(change, self.column(-rates, w))
-        x.lerp_(z, self.column(s["share"], w))
-        torch.lerp(z, x, self.column(beta1, w), out=w)
+    def step(self, w: Tensor, g: Tensor, n: dict[str, Tensor]) -> None:
+        z, x, square = self.state
+        square.lerp_(g * g, n["share2"])
+        z.addcmul_(g.div_(square.sqrt().add_(n["eps"])), n["rate"])
+        if "decay" in n:
+            z.addcmul_(w, n["decay"])
+        x.lerp_(z, n["share"])
+        torch.lerp(z, x, n["beta1"], out=w)
 
-    def answers(self) -> dict[str, Tensor]:
+    def answers(self, weights: Tensor) -> Tensor:
         return self.state[1]
 
 
-_UPDATES: dict[type[Optimizer], type[_Update]] = {
-    SGD: _SGD,
-    RMSprop: _RMSprop,
-    Adam: _Adam,
-    AdamW: _AdamW,
-    AdamWScheduleFree: _ScheduleFree,
+_UPDATES: dict[str, type[_Update]] = {
+    "torch.SGD": _SGD,
+    "torch.RMSprop": _RMSprop,
+    "torch.Adam": _Adam,
+    "torch.AdamW": _AdamW,
+    "schedulefree.AdamWScheduleFree": _ScheduleFree,
 }
