@@ -261,10 +261,10 @@ def test_every_recording_that_is_committed_is_whole_and_in_the_readme():
 
 
 def test_the_page_of_findings_is_that_of_the_recordings():
-    assert findings.PAGE.read_text(encoding="utf-8") == findings.page(), (
+    assert findings.FINDINGS.read_text(encoding="utf-8") == findings.findings_page(), (
         "make it anew: python -m tools.findings"
     )
-    for name, recording in findings.recorded().items():
+    for name, recording in findings.latest().items():
         if recording.about["contrasts"]:
-            image = (findings.PICTURES / f"{name}.png").read_bytes()
-            assert image == findings.picture(recording).png(), name
+            image = (findings.FORESTS / f"{name}.png").read_bytes()
+            assert image == findings.draw_forest(recording).png(), name

@@ -52,7 +52,7 @@ def check_course(jobs: Sequence[Job]) -> int:
     for stage in dict.fromkeys(job.stage for job in jobs):
         mine = [result for result in results if result.job.stage == stage]
         seconds = sum(result.seconds for result in mine)
-        print(f"{stage:<18} {len(mine):>4}  {verdict(mine):<6}  {seconds:>7.0f}")
+        print(f"{stage:<18} {len(mine):>4}  {outcome_of(mine):<6}  {seconds:>7.0f}")
     print(f"{'by the clock':<18} {len(jobs):>4}  {'':<6}  {time.monotonic() - begin:>7.0f}")
     failed = [result.job.name for result in results if result.status != 0]
     print(f"\nFailed: {'; '.join(failed)}." if failed else "\nEvery check passed.", flush=True)
@@ -63,10 +63,10 @@ def show_result(result: Result) -> None:
     """Print what a job said, between its name and its verdict."""
     print(f"\n=== {result.job.name}: {shlex.join(result.job.command)}")
     print(result.said.rstrip("\n"))
-    print(f"=== {result.job.name}: {verdict([result])} after {result.seconds:.0f} s", flush=True)
+    print(f"=== {result.job.name}: {outcome_of([result])} after {result.seconds:.0f} s", flush=True)
 
 
-def verdict(results: Sequence[Result]) -> str:
+def outcome_of(results: Sequence[Result]) -> str:
     """One word for all of these."""
     return "FAILED" if any(result.status != 0 for result in results) else "ok"
 

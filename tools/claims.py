@@ -20,7 +20,8 @@ __all__ = ["PAGE", "Entry", "entries", "page", "write"]
 PAGE = ROOT / "docs" / "claims.md"
 
 _LINE = re.compile(
-    r"^✔ (?:Myth refuted: “(?P<myth>.+)”|(?P<claim>.+?))(?:  \[measured: (?P<figures>.*)\])?$"
+    r"^✔ (?:Myth(?: refuted|, true when [^“]+|, not settled): “(?P<myth>.+)”|(?P<claim>.+?))"
+    r"(?:  \[measured: (?P<figures>.*)\])?$"
 )
 # "J. Ma and D. Yarats, *On the adequacy …* (2019), …": authors and year
 _SOURCE = re.compile(r"(?P<authors>[^*]+?),? \*[^*]+\*[^(]*\((?:[^()]*\b)?(?P<year>\d{4})\)")
@@ -112,8 +113,10 @@ def page() -> str:
     found = [entry for path in paths for entry in entries(path)]
     myths = [entry for entry in found if entry.myth]
     lines = [
-        "# What the course claims",
+        "# Appendix: all that the chapters claim",
         "",
+        "What the course concludes stands in [What the course found](findings.md), from recordings "
+        "of many seeds. This list holds what the chapters run live: "
         f"{len(found) - len(myths)} claims and {len(myths)} myths, each run by a cell of a "
         "chapter: the chapter stops where one does not hold. The figures are those of the stored "
         "run, with seed 0; chapters hold for seeds 0 to 3. *Papers* are those of the chapter's "

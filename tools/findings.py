@@ -7,7 +7,6 @@ what the recordings say.
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from lrcourse import plots
@@ -18,10 +17,10 @@ from lrcourse.experiments.questions import EXPERIMENTS
 from lrcourse.experiments.recordings import FOLDER, Recording, read_recording
 from lrcourse.files import ROOT, write_whole
 
-__all__ = ["PAGE", "PICTURES", "page", "picture", "recorded", "write"]
+__all__ = ["FINDINGS", "FORESTS", "draw_forest", "findings_page", "latest", "write_findings"]
 
-PAGE = ROOT / "docs" / "findings.md"
-PICTURES = ROOT / "docs" / "findings"
+FINDINGS = ROOT / "docs" / "findings.md"
+FORESTS = ROOT / "docs" / "findings"
 
 _HEAD = (
     "# What the course found\n\n"
@@ -46,16 +45,16 @@ _HEAD = (
 )
 
 
-def recorded() -> dict[str, Recording]:
+def latest() -> dict[str, Recording]:
     """The recordings that there are, by experiment: the GPU's where it has one."""
     stems = {path.stem.rsplit("-", 1)[0] for path in FOLDER.glob("*.parquet")}
     return {name: read_recording(name) for name in EXPERIMENTS if name in stems}
 
 
-def page() -> str:
+def findings_page() -> str:
     """The text of the page, from the recordings."""
     parts = [_HEAD]
-    for name, recording in recorded().items():
+    for name, recording in latest().items():
         if recording.about["contrasts"]:
             parts.append(_section(name, recording))
     return "\n".join(parts)
@@ -145,7 +144,7 @@ def _alt(recording: Recording) -> str:
     return "Effects with 95 % intervals: " + "; ".join(found) + "."
 
 
-def picture(recording: Recording) -> plots.Picture:
+def draw_forest(recording: Recording) -> plots.Picture:
     """The forest plot of a recording."""
     found: dict[str, Finding] = {one.asks: one for one in recording.findings()}
     label = (
@@ -155,20 +154,20 @@ def picture(recording: Recording) -> plots.Picture:
     return plots.forest(found, x=label, alt=_alt(recording), title=recording.about["asks"])
 
 
-def write() -> None:
+def write_findings() -> None:
     """Write the page and its pictures; remove those of what is no longer there."""
-    PICTURES.mkdir(exist_ok=True)
-    drawn = {f"{n}.png": picture(r).png() for n, r in recorded().items() if r.about["contrasts"]}
-    for path in PICTURES.glob("*.png"):
+    FORESTS.mkdir(exist_ok=True)
+    drawn = {f"{n}.png": draw_forest(r).png() for n, r in latest().items() if r.about["contrasts"]}
+    for path in FORESTS.glob("*.png"):
         if path.name not in drawn:
             path.unlink()
     for name, image in drawn.items():
-        with write_whole(PICTURES / name) as part:
+        with write_whole(FORESTS / name) as part:
             part.write_bytes(image)
-    with write_whole(PAGE) as part:
-        part.write_text(page(), encoding="utf-8", newline="\n")
+    with write_whole(FINDINGS) as part:
+        part.write_text(findings_page(), encoding="utf-8", newline="\n")
 
 
 if __name__ == "__main__":
-    write()
-    print(f"wrote {PAGE.relative_to(Path.cwd()) if PAGE.is_relative_to(Path.cwd()) else PAGE}")
+    write_findings()
+    print(f"wrote {FINDINGS.relative_to(ROOT)}")

@@ -29,7 +29,7 @@ from lrcourse.experiments.recordings import (
     read_recording,
     write_recording,
 )  # fmt: skip
-from lrcourse.experiments.tasks import build, evaluate, task, trained, windows
+from lrcourse.experiments.tasks import build_model, evaluate, task, trained, windows
 from lrcourse.machine import device, device_name
 from lrcourse.sweeps import stacks, sweep
 
@@ -140,7 +140,7 @@ def _run(part: Part, where: torch.device) -> tuple[pd.DataFrame, dict[str, Any]]
     about = provenance(
         declared=part.told,
         tuned={name: float(peak) for name, peak in result.best["optimum"].items()},
-        path="stacked" if stacks(build(part, where, 0)) else "plain",
+        path="stacked" if stacks(build_model(part, where, 0)) else "plain",
         device=device_name(where),
         seconds=round(seconds, 1),
         runs=runs,
@@ -164,7 +164,7 @@ def estimate(part: Part, where: torch.device) -> tuple[float, float]:
     known: dict[str, Any] = task(part, where) | {"every": first}
     schedules = [s for s in part.schedules.values() if not isinstance(s, Listener)][:1]
     known |= {"peaks": part.peaks[:1], "schedules": {"one": schedules[0]}, "steps": first}
-    weights = sum(p.numel() for p in build(part, where, 0).parameters())
+    weights = sum(p.numel() for p in build_model(part, where, 0).parameters())
     runs = len(part.schedules) * (len(part.peaks) * part.tuning + part.seeds)
     together = min(part.seeds, part.chunk or part.seeds)
     sweep(**known, seeds=range(1))  # what is only done once, is done

@@ -18,7 +18,7 @@ from lrcourse.models import GPT, NextCharacter, next_token_loss
 from lrcourse.sweeps import sweep
 from lrcourse.training import train
 
-__all__ = ["build", "evaluate", "task", "trained", "windows"]
+__all__ = ["build_model", "evaluate", "task", "trained", "windows"]
 
 
 def task(part: Part, where: torch.device) -> dict[str, Any]:
@@ -27,14 +27,14 @@ def task(part: Part, where: torch.device) -> dict[str, Any]:
     if part.model:
         settings |= {"loss": next_token_loss, "bf16": where.type == "cuda"}
     return {
-        "model": partial(build, part, where),
+        "model": partial(build_model, part, where),
         "batches": partial(_batches, part, where),
         "evaluate": partial(evaluate, part, where, True),
         "optimizer": part.optimizer, "every": part.every, "progress": False, **settings,
     }  # fmt: skip
 
 
-def build(part: Part, where: torch.device, seed: int) -> nn.Module:
+def build_model(part: Part, where: torch.device, seed: int) -> nn.Module:
     """The model of a run, its first weights fixed by the seed."""
     made = GPT(**part.model, seed=seed) if part.model else NextCharacter(seed=seed)
     return made.to(where)
