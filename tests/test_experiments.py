@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from lrcourse.evidence import VERDICTS, ClaimError, claim
 from lrcourse.experiments import questions, rechecking, running
@@ -115,6 +116,22 @@ def test_a_killed_run_loses_one_part_and_goes_on_with_the_others(trial, tmp_path
     assert whole.frame.head(len(first)).equals(first), "a part that is recorded is not run again"
     with pytest.raises(ValueError, match=r"planned of trial needs about 1\.0 min, and 0\.5 are"):
         run_experiment("trial", part="planned", minutes=0.5, folder=tmp_path)
+    monkeypatch.setattr(running, "estimate", lambda *_: (60.0, 1e6))
+    with pytest.raises(ValueError, match=r"planned of trial needs about 1000000\.0 GB, and"):
+        run_experiment("trial", part="planned", folder=tmp_path)
+
+
+@pytest.mark.slow
+def test_time_and_memory_are_estimated_from_a_parts_own_first_updates(monkeypatch):
+    """Two seeds make twenty updates in what the clock calls 4 s; evaluations come on top."""
+    ticks = iter((0.0, 4.0))
+    monkeypatch.setattr(running.time, "perf_counter", lambda: next(ticks))
+    monkeypatch.setattr(running.os, "cpu_count", lambda: 2)
+    seconds, memory = running.estimate(SMALL["planned"], torch.device("cpu"))
+    updates = 2 * (4 * 1 + 2) * 200
+    evaluated = 1 + 4096 / 16 / 3 / 100
+    assert seconds == pytest.approx(updates * 4 / 2 / 20 * evaluated / 2)
+    assert 0 < memory < 0.1
 
 
 @pytest.mark.slow

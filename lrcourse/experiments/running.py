@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import joblib
 import pandas as pd
+import psutil
 import torch
 
 from lrcourse.arguments import check_argument
@@ -65,7 +66,8 @@ def run_experiment(
         tell: hears what goes on, a sentence at a time.
 
     Raises:
-        ValueError: an unknown name, scale or part, or a part would not fit into `minutes`.
+        ValueError: an unknown name, scale or part, or a part would not fit into `minutes`, or into
+            the memory that is free.
     """
     check_argument("name", name, Literal[tuple(EXPERIMENTS)])
     experiment = EXPERIMENTS[name]
@@ -83,10 +85,11 @@ def run_experiment(
             continue
         seconds, memory = estimate(declared, where)
         tell(f"{name}, {title}: about {seconds / 60:.1f} min and {memory:.1f} GB")
-        left = None if minutes is None else minutes - (time.perf_counter() - began) / 60
-        if left is not None and seconds / 60 > left:
-            needs = f"about {seconds / 60:.1f} min, and {left:.1f} are left"
-            raise ValueError(f"{title} of {name} needs {needs}: not begun")
+        left = (minutes or float("inf")) - (time.perf_counter() - began) / 60
+        for needed, there, unit in ((seconds / 60, left, "min"), (memory, _room(where), "GB")):
+            if needed > there:
+                needs = f"about {needed:.1f} {unit}, and {there:.1f} are left"
+                raise ValueError(f"{title} of {name} needs {needs}: not begun")
         frame, about = _run(declared, where)
         tell(f"{name}, {title}: {about['seconds'] / 60:.1f} min")
         frame.insert(0, "part", title)
@@ -154,6 +157,13 @@ def _processes(where: torch.device) -> int | None:
     return os.cpu_count() if where.type == "cpu" else 1
 
 
+def _room(where: torch.device) -> float:
+    """Gigabytes that are free on a device."""
+    if where.type == "cuda":
+        return torch.cuda.mem_get_info(where)[0] / 1e9
+    return psutil.virtual_memory().available / 1e9
+
+
 def estimate(part: Part, where: torch.device) -> tuple[float, float]:
     """Seconds and gigabytes that a part will take, from its own first 20 updates.
 
@@ -161,12 +171,12 @@ def estimate(part: Part, where: torch.device) -> tuple[float, float]:
     that of weights, gradients and averages; on a GPU, what the first updates had at their peak.
     """
     first = 20
-    known: dict[str, Any] = task(part, where) | {"every": first}
+    known: dict[str, Any] = task(part, where) | {"every": first, "evaluate": None}
     schedules = [s for s in part.schedules.values() if not isinstance(s, Listener)][:1]
     known |= {"peaks": part.peaks[:1], "schedules": {"one": schedules[0]}, "steps": first}
     weights = sum(p.numel() for p in build_model(part, where, 0).parameters())
     runs = len(part.schedules) * (len(part.peaks) * part.tuning + part.seeds)
-    together = min(part.seeds, part.chunk or part.seeds)
+    together = part.chunk or part.seeds
     sweep(**known, seeds=range(1))  # what is only done once, is done
     began = time.perf_counter()
     sweep(**known, seeds=range(together))
