@@ -259,7 +259,7 @@ def test_what_is_declared_fits_together(name):
         assert len({one.asks for one in asked}) == len(asked)
         for title, part in parts.items():
             assert 100 % part.every == 0 and part.steps >= 100
-            largest = name == "growth" and part.model["width"] == 64
+            largest = name == "growth" and part.model["width"] == 48
             least = 4 if scale == "gpu" else 8 if largest else 16
             assert part.seeds >= least, title
         assert list((FOLDER.parents[1] / "notebooks").glob(f"{experiment.chapter:02}_*.ipynb"))

@@ -38,6 +38,7 @@ def _gpt(
 ) -> Part:  # fmt: skip
     """A part of Transformers: AdamW as language models are trained with it (Brown et al., 2020)."""
     told: dict[str, Any] = {"peaks": scale.peaks, "seeds": scale.seeds, "chunk": scale.limit}
+    told |= {"tuning": 2}
     return Part(
         plans, steps=steps or scale.steps, batch=batch or scale.batch,
         model={**scale.model, **(model or {})},
@@ -66,7 +67,7 @@ def _each(pairs: Mapping[str, Sequence[str]]) -> Callable[[Mapping[str, Part]], 
 def _growth(scale: Scale) -> dict[str, Part]:
     """One width at three lengths, then larger ones, each at 20 tokens a parameter."""
     (small, wide, widest), (short, middle, long) = {
-        "cpu": ((18, 32, 64), (426, 1172, 4265)),
+        "cpu": ((18, 32, 48), (426, 1172, 2479)),
         "gpu": ((96, 144, 192), (1716, 3789, 6672)),
     }[scale.name]
     found = {}
@@ -75,7 +76,7 @@ def _growth(scale: Scale) -> dict[str, Part]:
         plans = {name: plan(name, n, warmup=min(100, n // 10)) for name in ("constant", "linear")}
         peaks = [scale.peaks[0] * 2.0**i for i in range(-1, 4)]
         few = {"peaks": peaks[:4], "seeds": min(8, scale.seeds)} if width == widest else {}
-        options = {"peaks": peaks, "tuning": 2} | few
+        options = {"peaks": peaks} | few
         title = f"width {width}, {n} updates"
         found[title] = _gpt(scale, plans, n, 2 * scale.batch, {"width": width}, **options)
     return found
@@ -111,7 +112,7 @@ def _shapes(scale: Scale) -> dict[str, Part]:
     peaks = [0.002 * 2**i for i in range(6)]
     return {
         f"{n} updates of {batch}": Part(shapes(n), peaks, n, batch)
-        for n in (600, 2400)
+        for n in (500, 2000)
         for batch in (32, 128)
     }
 
@@ -173,7 +174,7 @@ def _law(scale: Scale) -> dict[str, Part]:
     lengths = {"warmup": scale.steps // 10, "cooldown": scale.steps // 5}
     names = ("constant", "cosine", "linear", "wsd", "step")
     plans = {name: plan(name, scale.steps, **lengths) for name in names}
-    return {"one": _gpt(scale, plans, peaks=[scale.peaks[2]], every=20, tuning=1)}
+    return {"one": _gpt(scale, plans, peaks=[scale.peaks[2]], every=50, tuning=1)}
 
 
 def _norms(scale: Scale) -> dict[str, Part]:
@@ -192,7 +193,7 @@ def _norms(scale: Scale) -> dict[str, Part]:
 
 
 def _cycles(scale: Scale) -> dict[str, Part]:
-    n = 1600
+    n = 1200
     plans: dict[str, Schedule] = {
         "constant": Constant(),
         "linear": Linear(1, 0, n),
@@ -247,7 +248,7 @@ EXPERIMENTS = {
     "growth": Experiment(
         "How much does a decay gain, and what makes it gain more: a larger model or a longer run?",
         13, "Bergsma et al. 2025; Hägele et al. 2024", _growth, _growth_contrasts,
-        holds="Transformers of 11 to 109 thousand parameters; 20 to 200 tokens a parameter",
+        holds="Transformers of 11 to 63 thousand parameters; 20 to 117 tokens a parameter",
         scales=("cpu", "gpu"),
     ),
     "schedules": Experiment(
@@ -302,7 +303,7 @@ EXPERIMENTS = {
             "triangular, base 1/3": ("linear",), "triangular2, base 1/4": ("linear",),
             "restarts, equal": ("cosine",), "restarts, doubling": ("cosine",),
         }),
-        holds="a small network that guesses the next character, 1600 updates",
+        holds="a small network that guesses the next character, 1200 updates",
     ),
     "plateau": Experiment(
         "Does a rate that listens to the loss end lower than a plan?", 8, "", _plateau,

@@ -55,7 +55,7 @@ def _text(part: Part, where: torch.device | None = None) -> Any:
 def windows(part: Part) -> int:
     """Windows that an evaluation of a compared run reads."""
     text = _text(part)
-    return len(text.x_test) + len(text.x_validation)
+    return len(text.x_test) + (0 if part.model else len(text.x_validation))
 
 
 def _batches(part: Part, where: torch.device, seed: int) -> Callable[[int], tuple[Tensor, Tensor]]:
@@ -63,9 +63,10 @@ def _batches(part: Part, where: torch.device, seed: int) -> Callable[[int], tupl
 
 
 def evaluate(part: Part, where: torch.device, test: bool, model: Any) -> dict[str, Tensor]:
-    """The loss on validation data and, unless it is for tuning, on test data."""
+    """The loss on validation data for tuning, and else on test data; small models tell both."""
     text = _text(part, where)
-    return text.validate(model) | (text.score(model) if test else {})
+    tuned = {} if test and part.model else text.validate(model)
+    return tuned | (text.score(model) if test else {})
 
 
 def trained(
