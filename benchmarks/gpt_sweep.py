@@ -26,11 +26,11 @@ WHERE = device()
 GPU = WHERE.type == "cuda"
 SCALE = SCALES["gpu" if GPU else "cpu"]
 AT_LEAST = 10.0 if GPU else 1.5
-text = corpus(context=SCALE.context, vocabulary=SCALE.model["vocabulary"]).to(WHERE)
+text = corpus(context=SCALE.model["context"], vocabulary=SCALE.model["vocabulary"]).to(WHERE)
 
 
 def model(seed: int) -> GPT:
-    return GPT(**SCALE.model, context=SCALE.context, seed=seed).to(WHERE)
+    return GPT(**SCALE.model, seed=seed).to(WHERE)
 
 
 def together() -> np.ndarray:

@@ -41,7 +41,7 @@ __all__ = ["as_planned", "final", "stacks", "sweep"]
 _STACKED = 600_000
 
 # Weights of a model up to which a CPU trains a stack faster than one model after the other.
-_SMALL = 20_000
+_SMALL = 80_000
 
 # Updates whose losses may wait on the device, so that it need not wait for whoever reads them.
 _UNREAD = 20
