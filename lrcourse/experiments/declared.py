@@ -25,7 +25,7 @@ class Scale:
         steps: updates of a run, unless the experiment says otherwise.
         peaks: peak rates to try.
         seeds: how many judge.
-        limit: runs trained at once, at most; None leaves that to `sweep`.
+        limit: runs trained at once, on a GPU.
     """
 
     name: str
@@ -86,7 +86,7 @@ class Part:
         seeds: other seeds, to compare on.
         every: updates between two rows of a recorded run; divides 100.
         limit: bytes of text to learn from, for `NextCharacter`.
-        chunk: runs trained at once, at most; None leaves that to `sweep`.
+        chunk: runs trained at once, on a GPU; None for a handful, so that all cores get some.
     """
 
     schedules: Mapping[str, Schedule | Listener]

@@ -21,9 +21,12 @@ from lrcourse.training import train
 __all__ = ["build_model", "evaluate", "task", "trained", "windows"]
 
 
+_TOGETHER = 10  # runs of a chunk on a CPU: enough to gain from the stack, few enough to share out
+
+
 def task(part: Part, where: torch.device) -> dict[str, Any]:
     """What `trained` and `sweep` are told of a part, but for schedules, peaks, seeds and steps."""
-    settings = dict(part.settings) | ({"chunk": part.chunk} if part.chunk else {})
+    settings = dict(part.settings) | {"chunk": part.chunk or _TOGETHER}
     if part.model:
         settings |= {"loss": next_token_loss, "bf16": where.type == "cuda"}
     return {
