@@ -36,7 +36,7 @@ from lrcourse.training import factor, one_number, progress_bar
 
 __all__ = ["as_planned", "final", "stacks", "sweep"]
 
-# Weights that are stacked at once, unless `chunk` says otherwise: with their gradients and averages
+# Weights that are trained at once, unless `chunk` says otherwise: with their gradients and averages
 # they just fit into a processor's cache, and twice as many already take longer per run.
 _STACKED = 600_000
 
@@ -94,9 +94,9 @@ def sweep(
         bf16: compute in bfloat16 where autocast can; the weights stay as they are.
         stacked: train the runs of a chunk together, or one after the other; without, as `stacks`
             finds faster.
-        chunk: runs in a chunk; without, as many as a processor's cache holds of a stack, else one.
-            Chunks go through joblib, so under `joblib.parallel_config` they run on any backend it
-            knows, a Dask cluster among them; where a worker is lost, its chunk is trained anew.
+        chunk: runs in a chunk; without, as many as a processor's cache holds. Chunks go through
+            joblib, so under `joblib.parallel_config` they run on any backend it knows, a Dask
+            cluster among them; where a worker is lost, its chunk is trained anew.
         cache: a folder that keeps each chunk when it is finished, so that an interrupted sweep,
             called again, goes on where it stopped. A chunk is known by its rates, settings, first
             weights and minibatches, and by the losses at the start, not by the code they come from.
@@ -133,7 +133,7 @@ def sweep(
         one = model(seeds[0])
     stacked = stacks(one) if stacked is None else stacked
     if chunk is None:
-        chunk = max(1, _STACKED // max(1, _weights(one))) if stacked else 1
+        chunk = max(1, _STACKED // max(1, _weights(one)))
     for name, number in (("steps", steps), ("every", every), ("chunk", chunk)):
         check_argument(name, number, Count)
     check_argument("average", average, Share)
@@ -453,7 +453,7 @@ class _Stack:
             homes += [module._parameters, module._buffers]
         self.slots = [(h, k, number[id(v)]) for h in homes for k, v in h.items() if v is not None]
         self.gradient, self.mean = torch.empty_like(self.weights), self.weights[:0]
-        self.precision = torch.autocast(self.weights.device.type, torch.bfloat16, enabled=job.bf16)
+        self.bf16 = torch.autocast(self.weights.device.type, torch.bfloat16) if job.bf16 else None
         self._lay_out()
 
     def _lay_out(self) -> None:
@@ -475,9 +475,10 @@ class _Stack:
         given = [*weights, *fixed]
         for home, name, i in self.slots:
             home[name] = given[i]
-        with self.precision:
-            out = self.base(x)
-        return out.float() if self.job.bf16 else out
+        if self.bf16 is None:
+            return self.base(x)
+        with self.bf16:
+            return self.base(x).float()
 
     def _loss(self, weights: list[Tensor], fixed: list[Tensor], x: Tensor, y: Tensor) -> Tensor:
         return one_number(self.job.loss(self._run(weights, fixed, x), y))
