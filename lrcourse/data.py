@@ -31,9 +31,9 @@ _BLOCK = 64
 
 
 @lru_cache(maxsize=32)  # a sweep returns to each of its seeds; of the text, an order takes 8 MB
-def _order(count: int, seed: int, epoch: int, device: torch.device) -> Tensor:
-    order = np.random.default_rng((seed, epoch)).permutation(count)
-    return torch.from_numpy(order.astype(np.int32)).to(device)
+def _order(count: int, size: int, seed: int, epoch: int, device: torch.device) -> Tensor:
+    order = np.random.default_rng((seed, epoch)).permutation(count)[: count // size * size]
+    return torch.from_numpy(order.astype(np.int32)).view(-1, size).to(device)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,8 +76,7 @@ class Minibatches:
         if self.size == len(self.x):
             return self.x, self.y
         epoch, place = divmod(t, self.per_epoch)
-        order = _order(len(self.x), self.seed, epoch, self.x.device)
-        rows = order[place * self.size : (place + 1) * self.size]
+        rows = _order(len(self.x), self.size, self.seed, epoch, self.x.device)[place]
         return self.x.index_select(0, rows), self.y.index_select(0, rows)
 
 
@@ -283,23 +282,19 @@ class Corpus:
 
         A pure function of the seed and t: windows begin anywhere, and each batch is drawn anew.
         """
-        context, device = self.x_test.shape[1], self.train.device
+        context = self.x_test.shape[1]
         check_argument("size", size, Count)
-        offsets = torch.arange(context + 1, device=device)
-        last: dict[int, Tensor] = {}  # where the windows of the last block of updates begin
-
-        def starts(t: int) -> np.ndarray:
-            return np.random.default_rng((seed, t)).integers(len(self.train) - context, size=size)
+        known: dict[int, Tensor] = {}  # where the windows of the last block of updates begin
 
         def batch(t: int) -> tuple[Tensor, Tensor]:
-            block, place = divmod(t, _BLOCK)
-            drawn = last.get(block)
-            if drawn is None:
-                rows = [starts(block * _BLOCK + i) for i in range(_BLOCK)]
-                drawn = torch.from_numpy(np.stack(rows)).to(device)
-                last.clear()
-                last[block] = drawn
-            windows = self.train[drawn[place].unsqueeze(1) + offsets].long()
+            at, place = divmod(t, _BLOCK)
+            starts = known.get(at)
+            if starts is None:
+                draws = [np.random.default_rng((seed, at * _BLOCK + i)) for i in range(_BLOCK)]
+                rows = [draw.integers(len(self.train) - context, size=size) for draw in draws]
+                known.clear()
+                known[at] = starts = torch.from_numpy(np.stack(rows)).to(self.train.device)
+            windows = self.train.unfold(0, context + 1, 1)[starts[place]].long()
             return windows[:, :-1], windows[:, 1:]
 
         return batch

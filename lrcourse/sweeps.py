@@ -36,7 +36,7 @@ from lrcourse.training import factor, one_number, progress_bar
 
 __all__ = ["as_planned", "final", "stacks", "sweep"]
 
-# Weights that are stacked at once, unless `chunk` says otherwise: with their gradients and averages
+# Weights that are trained at once, unless `chunk` says otherwise: with their gradients and averages
 # they just fit into a processor's cache, and twice as many already take longer per run.
 _STACKED = 600_000
 
@@ -94,9 +94,9 @@ def sweep(
         bf16: compute in bfloat16 where autocast can; the weights stay as they are.
         stacked: train the runs of a chunk together, or one after the other; without, as `stacks`
             finds faster.
-        chunk: runs in a chunk; without, as many as a processor's cache holds of a stack, else one.
-            Chunks go through joblib, so under `joblib.parallel_config` they run on any backend it
-            knows, a Dask cluster among them; where a worker is lost, its chunk is trained anew.
+        chunk: runs in a chunk; without, as many as a processor's cache holds. Chunks go through
+            joblib, so under `joblib.parallel_config` they run on any backend it knows, a Dask
+            cluster among them; where a worker is lost, its chunk is trained anew.
         cache: a folder that keeps each chunk when it is finished, so that an interrupted sweep,
             called again, goes on where it stopped. A chunk is known by its rates, settings, first
             weights and minibatches, and by the losses at the start, not by the code they come from.
@@ -133,7 +133,7 @@ def sweep(
         one = model(seeds[0])
     stacked = stacks(one) if stacked is None else stacked
     if chunk is None:
-        chunk = max(1, _STACKED // max(1, _weights(one))) if stacked else 1
+        chunk = max(1, _STACKED // max(1, _weights(one)))
     for name, number in (("steps", steps), ("every", every), ("chunk", chunk)):
         check_argument(name, number, Count)
     check_argument("average", average, Share)
@@ -145,10 +145,9 @@ def sweep(
         for schedule in named
         for values, peak, seed in product(product(*axes.values()), grid[schedule], seeds)
     ]
-    math = stacked and not any(p.is_cuda for p in one.parameters())
     job = _Job(
         model, batches, named, steps, optimizer, loss, evaluate, every, first, clip, bf16, stacked,
-        math, progress,
+        progress,
     )  # fmt: skip
     parts = [runs[i : i + chunk] for i in range(0, len(runs), chunk)]
     # Which kernels may be used is one setting for all threads: chunks in threads find it made here.
@@ -288,7 +287,6 @@ class _Job:
     clip: float | None
     bf16: bool
     stacked: bool
-    math: bool
     progress: bool
 
     def __call__(self, i: int, runs: list[_One]) -> tuple[int, pd.DataFrame]:
@@ -296,8 +294,9 @@ class _Job:
             return i, self._train(runs)
 
     def attention(self) -> AbstractContextManager[None]:
-        """The kernels for attention: vmap has rules for CUDA's fused ones, and for no others."""
-        return sdpa_kernel(SDPBackend.MATH) if self.math else nullcontext()
+        """The kernels for attention. vmap has no rule for a CPU's fused one, called flash there."""
+        known = [SDPBackend.MATH, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.CUDNN_ATTENTION]
+        return sdpa_kernel(known) if self.stacked else nullcontext()
 
     def fingerprint(self, runs: list[_One], seen: dict[int, list[Any]]) -> str:
         """A name for what the chunk computes; `seen` keeps what is known of each seed."""
@@ -359,12 +358,12 @@ class _Job:
                 unread = []
                 pairs = zip(now.tolist(), losses[alive, 0].tolist(), strict=True)
                 gone = np.array([[lost(one, first) for one in some] for some, first in pairs])
-                ended = gone.any(axis=1)
-                if ended.any():
+                if gone.any():
+                    ended = gone.any(axis=1)
                     diverged[alive[ended]] = since + gone[ended].argmax(axis=1)
-                    alive = alive[~ended]
-                    stack.keep(torch.from_numpy(np.flatnonzero(~ended)))
-                    update.keep(torch.from_numpy(np.flatnonzero(~ended)))
+                    alive, keep = alive[~ended], torch.from_numpy(np.flatnonzero(~ended))
+                    stack.keep(keep)
+                    update.keep(keep)
                 if not len(alive):
                     ends.append(self.steps)
                     break
@@ -375,7 +374,7 @@ class _Job:
             update(stack.weights, stack.gradient, t)
             answers = update.answers(stack.weights)
             if t >= self.first:
-                stack.average(answers)
+                stack.average(answers, t + 1 - self.first)
             if row:
                 since = t // self.every * self.every
                 columns = {"loss": losses[alive, since : t + 1].mean(axis=1)}
@@ -410,9 +409,7 @@ def _refuse_model(model: nn.Module) -> None:
         refuse("model", type(model).__name__, "some parameters with requires_grad")
 
 
-def _used(
-    model: nn.Module, loss: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor
-) -> list[str]:
+def _used(model: nn.Module, loss: Callable[..., Tensor], x: Tensor, y: Tensor) -> list[str]:
     """Names of the weights that the loss depends on; a buffer that forward changes is refused."""
     tried = deepcopy(model)
     weights = {name: p for name, p in tried.named_parameters() if p.requires_grad}
@@ -451,30 +448,22 @@ class _Stack:
         self.idle = [i for i, name in enumerate(others) if parts[0][name].requires_grad]
         # Where the module keeps each of them; weights that are tied stand in several places.
         number = {id(parts[0][name]): i for i, name in enumerate([*used, *others])}
-        self.slots = [
-            (tensors, key, number[id(tensor)])
-            for module in self.base.modules()
-            for tensors in (module._parameters, module._buffers)
-            for key, tensor in tensors.items()
-            if tensor is not None
-        ]
+        homes: list[dict[str, Any]] = []
+        for module in self.base.modules():
+            homes += [module._parameters, module._buffers]
+        self.slots = [(h, k, number[id(v)]) for h in homes for k, v in h.items() if v is not None]
         self.gradient, self.mean = torch.empty_like(self.weights), self.weights[:0]
-        self.averaged = 0
-        self.precision = torch.autocast(self.weights.device.type, torch.bfloat16, enabled=job.bf16)
+        self.bf16 = torch.autocast(self.weights.device.type, torch.bfloat16) if job.bf16 else None
         self._lay_out()
 
     def _lay_out(self) -> None:
         """Make what is handed to the module: views of all rows at once, or of each by itself."""
         self.seeds = torch.from_numpy(self.places).to(self.weights.device)
         rows: Iterable[Any] = [slice(None)] if self.job.stacked else range(len(self.places))
-        self.parts = [
-            (
-                [view.detach().requires_grad_() for view in self._views(self.weights[row])],
-                [tensor[row] for tensor in self.fixed],
-                self._views(self.gradient[row]),
-            )
-            for row in rows
-        ]
+        leaves = [[v.detach().requires_grad_() for v in self._views(self.weights[r])] for r in rows]
+        fixed = [[tensor[r] for tensor in self.fixed] for r in rows]
+        gradients = [self._views(self.gradient[r]) for r in rows]
+        self.parts = [*zip(leaves, fixed, gradients, strict=True)]
 
     def _views(self, rows: Tensor) -> list[Tensor]:
         """The weights in `rows`, (…, weights), each in its shape."""
@@ -484,17 +473,20 @@ class _Stack:
     def _run(self, weights: list[Tensor], fixed: list[Tensor], x: Tensor) -> Tensor:
         """The module's output, with these in the places of its own."""
         given = [*weights, *fixed]
-        for tensors, key, i in self.slots:
-            tensors[key] = given[i]  # type: ignore[assignment]
-        with self.precision:
-            out = self.base(x)
-        return out.float() if self.job.bf16 else out
+        for home, name, i in self.slots:
+            home[name] = given[i]
+        if self.bf16 is None:
+            return self.base(x)
+        with self.bf16:
+            return self.base(x).float()
 
     def _loss(self, weights: list[Tensor], fixed: list[Tensor], x: Tensor, y: Tensor) -> Tensor:
         return one_number(self.job.loss(self._run(weights, fixed, x), y))
 
     def _losses(self, weights: list[Tensor], fixed: list[Tensor], x: Tensor, y: Tensor) -> Tensor:
-        """The losses of a stack, shape (runs,)."""
+        """The loss of one run, or those of a stack, shape (runs,)."""
+        if not self.job.stacked:
+            return self._loss(weights, fixed, x, y)
         if self.job.loss is not F.cross_entropy or y.is_floating_point() or y.dim() < 2:
             return vmap(self._loss)(weights, fixed, x, y)
         # vmap takes cross-entropy to pieces, and a CPU then spends as long on them as on a layer.
@@ -505,38 +497,29 @@ class _Stack:
 
     def losses_and_gradients(self, drawn: list[tuple[Tensor, Tensor]]) -> Tensor:
         """Losses of shape (runs,) on the minibatch of each seed; leaves the gradients."""
-        if self.job.stacked:
-            # Of each seed once, and then to its runs.
-            x, y = (torch.stack(s).index_select(0, self.seeds) for s in zip(*drawn, strict=True))
-            return self._backward(self._losses, *self.parts[0], x, y)
-        each = zip(self.parts, self.places, strict=True)
-        return torch.stack([self._backward(self._loss, *part, *drawn[i]) for part, i in each])
-
-    def _backward(
-        self,
-        loss: Callable[..., Tensor],
-        weights: list[Tensor],
-        fixed: list[Tensor],
-        gradients: list[Tensor],
-        *batch: Tensor,
-    ) -> Tensor:
-        losses = loss(weights, fixed, *batch)
-        # A run's loss depends on its own weights alone, so the gradient of the sum is all the
-        # gradients side by side; a lost run's NaN stays in its own row.
-        torch._foreach_copy_(gradients, torch.autograd.grad(losses.sum(), weights))
-        return losses.detach()
+        batches = [drawn[i] for i in self.places]
+        if self.job.stacked:  # what a seed draws is gathered once, and then goes to its runs
+            x, y = (
+                torch.stack(one).index_select(0, self.seeds) for one in zip(*drawn, strict=True)
+            )
+            batches = [(x, y)]
+        found = []
+        for (weights, fixed, gradients), (x, y) in zip(self.parts, batches, strict=True):
+            losses = self._losses(weights, fixed, x, y)
+            # A run's loss depends on its own weights alone, so the gradient of the sum is all the
+            # gradients side by side; a lost run's NaN stays in its own row.
+            torch._foreach_copy_(gradients, torch.autograd.grad(losses.sum(), weights))
+            found.append(losses.detach())
+        return torch.stack(found).flatten()
 
     def change(self, before: Tensor) -> Tensor:
         """‖weights − before‖ / ‖weights‖ of each run, shape (runs,)."""
         whole = torch.cat([self.weights, *(self.fixed[i].flatten(1) for i in self.idle)], 1)
         return (self.weights - before).norm(dim=1) / whole.norm(dim=1)
 
-    def average(self, weights: Tensor) -> None:
-        """Take `weights` into `mean`, the plain mean of all that were taken in."""
-        self.averaged += 1
-        if self.averaged == 1:
-            self.mean = weights.clone()
-        self.mean.lerp_(weights, 1 / self.averaged)
+    def average(self, weights: Tensor, count: int) -> None:
+        """Take `weights` into `mean`, the plain mean of all `count` that were taken in."""
+        self.mean = self.mean.lerp_(weights, 1 / count) if count > 1 else weights.clone()
 
     def evaluate(
         self, evaluate: Callable[..., Mapping[str, Tensor]], weights: Tensor
@@ -653,8 +636,9 @@ class _Adam(_Update):
         root = np.sqrt(1 - beta2**t)
         numbers = {"share": 1 - beta1, "share2": 1 - beta2, "eps": given["eps"] * root}
         numbers |= {"rate": -rates * root / (1 - beta1**t)}
-        decay = rates * given.get("weight_decay", np.zeros(1))
-        return numbers | ({"kept": 1 - decay} if decay.any() else {})
+        if "weight_decay" in given:
+            numbers["kept"] = 1 - rates * given["weight_decay"]
+        return numbers
 
     def step(self, w: Tensor, g: Tensor, n: dict[str, Tensor]) -> None:
         mean, square = self.state
@@ -688,15 +672,13 @@ class _ScheduleFree(_Update):
         total = largest.cumsum(axis=1)
         numbers = {"beta1": beta1, "share": largest / np.where(total > 0, total, 1)}
         numbers |= {"share2": 1 - beta2, "eps": given["eps"] * root, "rate": -rates * root}
-        decay = -rates * given["weight_decay"]
-        return numbers | ({"decay": decay} if decay.any() else {})
+        return numbers | {"decay": -rates * given["weight_decay"]}
 
     def step(self, w: Tensor, g: Tensor, n: dict[str, Tensor]) -> None:
         z, x, square = self.state
         square.lerp_(g * g, n["share2"])
         z.addcmul_(g.div_(square.sqrt().add_(n["eps"])), n["rate"])
-        if "decay" in n:
-            z.addcmul_(w, n["decay"])
+        z.addcmul_(w, n["decay"])
         x.lerp_(z, n["share"])
         torch.lerp(z, x, n["beta1"], out=w)
 

@@ -10,13 +10,14 @@ from schedulefree import AdamWScheduleFree
 from torch import nn
 from torch.optim import SGD, Adadelta, Adam, AdamW, RMSprop
 from torch.optim.swa_utils import AveragedModel
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from lrcourse import sweeps
 from lrcourse.comparison import best
-from lrcourse.data import digits
-from lrcourse.models import MLP
+from lrcourse.data import Minibatches, _order, corpus, digits
+from lrcourse.models import GPT, MLP, next_token_loss
 from lrcourse.schedules import Constant, Cosine, Warmup
-from lrcourse.sweeps import as_planned, final, sweep
+from lrcourse.sweeps import as_planned, final, stacks, sweep
 from lrcourse.training import train
 
 STEPS = 24
@@ -37,6 +38,7 @@ def run(**options):
     return sweep(model, batches, **options)
 
 
+@pytest.mark.parametrize("stacked", [True, False], ids=["stacked", "plain"])
 @pytest.mark.parametrize(
     ("optimizer", "settings"),
     [
@@ -46,12 +48,12 @@ def run(**options):
         (AdamW, {"betas": (0.9, 0.95), "weight_decay": [0.0, 0.3]}),
     ],
 )
-def test_equals_each_run_alone(optimizer, settings):
+def test_equals_each_run_alone(optimizer, settings, stacked):
     # The largest peak diverges: it must leave the others untouched, and be reported where it ends.
     peaks = [0.1, 1e5]
     frame = run(
         peaks=peaks, schedules=schedules, optimizer=optimizer, evaluate=data.score, every=8,
-        chunk=7, **settings,
+        chunk=7, stacked=stacked, **settings,
     )  # fmt: skip
     ends, lost = final(frame), 0
     axes = [v for v in settings.values() if isinstance(v, list)]
@@ -79,11 +81,12 @@ def test_equals_each_run_alone(optimizer, settings):
     assert lost >= 4
 
 
+@pytest.mark.parametrize("stacked", [True, False], ids=["stacked", "plain"])
 @pytest.mark.parametrize("settings", [{}, {"betas": (0.5, 0.99), "weight_decay": 0.3}])
-def test_schedule_free_equals_the_package(settings):
+def test_schedule_free_equals_the_package(settings, stacked):
     frame = run(
         peaks=[0.01, 0.1, 1e30], schedules=schedules, optimizer=AdamWScheduleFree, chunk=5,
-        evaluate=data.score, **{name: [value] for name, value in settings.items()},
+        evaluate=data.score, stacked=stacked, **{name: [value] for name, value in settings.items()},
     )  # fmt: skip
     assert frame["diverged_at"].notna().any()
     for row in final(frame[frame["diverged_at"].isna()]).to_dict("records"):
@@ -99,8 +102,12 @@ def test_schedule_free_equals_the_package(settings):
             assert row[name] == pytest.approx(value.item(), rel=1e-9)
 
 
-def test_average_equals_an_averaged_model():
-    frame = run(peaks=[0.01, 0.1, 1e9], optimizer=Adam, average=0.25, evaluate=data.score, every=9)
+@pytest.mark.parametrize("stacked", [True, False], ids=["stacked", "plain"])
+def test_average_equals_an_averaged_model(stacked):
+    frame = run(
+        peaks=[0.01, 0.1, 1e9], optimizer=Adam, average=0.25, evaluate=data.score, every=9,
+        stacked=stacked,
+    )  # fmt: skip
     assert frame.groupby("step")["averaged_test_loss"].count().to_dict() == {9: 0, 18: 0, 24: 4}
 
     def averaged(seed, peak):
@@ -192,6 +199,53 @@ def test_frozen_weights_stay_frozen_as_they_do_alone():
     assert torch.equal(alone[0].weight, model(3)[0].weight)
 
 
+class Idle(nn.Module):
+    """Has weights that no gradient reaches, weights in two places, and one that is a number."""
+
+    def __init__(self, seed):
+        super().__init__()
+        self.idle = nn.Linear(3, 5).double()
+        self.one, self.scale = model(seed), nn.Parameter(torch.ones((), dtype=torch.float64))
+        self.again = self.one[0]
+
+    def forward(self, x):
+        return self.scale * self.one(x) + self.again(x)[:, :10]
+
+
+@pytest.mark.parametrize("stacked", [True, False], ids=["stacked", "plain"])
+def test_weights_that_no_gradient_reaches_are_left_as_torch_leaves_them(stacked):
+    rule = {"weight_decay": 0.3, "lr": 0.01}
+    for ignored in (False, True):  # labels that say: this example does not count
+        batches = (lambda seed: lambda t: skipped(data.batches(16, seed)(t))) if ignored else draw
+        torch.manual_seed(0)
+        frame = final(
+            sweep(
+                Idle, batches, peaks=[0.01], seeds=[0], steps=STEPS, optimizer=AdamW,
+                weight_decay=0.3, stacked=stacked, every=1, progress=False,
+            )
+        )  # fmt: skip
+        torch.manual_seed(0)
+        Idle(0)  # sweep looks at one before it trains them
+        net = Idle(0)
+        idle = net.idle.weight.clone()
+        opt = AdamW(net.parameters(), **rule)
+        alone = train(net, batches(0), opt, steps=STEPS, progress=False)
+        size = torch.nn.utils.get_total_norm(list(net.parameters())).item()
+        assert torch.equal(idle, net.idle.weight)
+        assert frame["loss"].item() == pytest.approx(alone.loss[-1], rel=1e-9)
+        ratio = frame["update_ratio"].item()
+        assert ratio == pytest.approx(alone.update_norm[-1] / size, rel=1e-9)
+
+
+def draw(seed):
+    return data.batches(16, seed)
+
+
+def skipped(drawn):
+    x, y = drawn
+    return x, torch.where(torch.arange(len(y)) % 3 == 0, -100, y)
+
+
 class OwnMean(nn.Module):
     """Puts a new buffer in place of the old one in forward."""
 
@@ -225,7 +279,7 @@ class Recurrent(nn.Module):
         (lambda seed: model(seed).requires_grad_(False), "requires_grad"),
     ],
 )
-def test_what_cannot_be_stacked_is_refused_in_words(make, match):
+def test_what_cannot_be_trained_so_is_refused_in_words(make, match):
     with pytest.raises(ValueError, match=match):
         sweep(make, batches, peaks=[0.1], seeds=[0], steps=1, progress=False)
 
@@ -283,3 +337,73 @@ def test_bad_arguments_are_named():
     ):
         with pytest.raises(ValueError, match=match):
             run(**options)
+
+
+class Copies(TorchDispatchMode):
+    """Counts what travels to a device that holds no numbers: to read one from it is an error."""
+
+    def __init__(self):
+        super().__init__()
+        self.at, self.t = [], 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        if isinstance(out, torch.Tensor) and out.is_meta:
+            self.at += [self.t for x in args if isinstance(x, torch.Tensor) and not x.is_meta]
+        return out
+
+
+@pytest.mark.parametrize("optimizer", [SGD, AdamW, AdamWScheduleFree])
+@pytest.mark.parametrize("task", ["digits", "text"])
+def test_between_two_rows_no_update_waits_for_a_device(monkeypatch, task, optimizer):
+    with torch.device("meta"):
+        x, y = torch.empty(320, 64), torch.empty(320, dtype=torch.long)
+        nets = {"digits": MLP((64, 12, 10)), "text": GPT(context=8, layers=1, width=8)}
+    text = corpus(limit=50_000, context=8).to("meta")
+    _order.cache_clear()
+    copies, reads = Copies(), []
+
+    def read(values):
+        assert values.is_meta
+        reads.append(copies.t)
+        return np.ones(values.shape)
+
+    def batches(seed):
+        draws = Minibatches(x, y, 10, seed) if task == "digits" else text.batches(4, seed)
+
+        def at(t):
+            copies.t = t
+            return draws(t)
+
+        return at
+
+    monkeypatch.setattr(sweeps, "_read", read)
+    with copies:
+        sweep(
+            lambda seed: nets[task], batches, peaks=[0.01, 0.1], seeds=[0, 1], steps=130, every=50,
+            optimizer=optimizer, clip=1.0, average=0.5, progress=False,
+            loss=F.cross_entropy if task == "digits" else next_token_loss,
+            evaluate=text.score if task == "text" else None,
+        )  # fmt: skip
+    # Losses are read at each row and after each 20 updates, and all else at the rows alone.
+    assert set(reads) == {19, 39, 49, 69, 89, 99, 119, 129}
+    # One copy for each seed and each epoch of 32 updates, or block of 64 of a text.
+    later = [t for t in copies.at if t > 0]
+    blocks = [32, 64, 96, 128] if task == "digits" else [64, 128]
+    assert sorted(later) == sorted(2 * blocks)
+
+
+def test_a_small_model_is_stacked_and_a_large_one_called_by_itself():
+    assert stacks(MLP((64, 32, 10))) and not stacks(MLP((64, 2048, 10)))
+    with torch.device("meta"):  # for all that is no CPU
+        assert stacks(MLP((64, 2048, 10)))
+    small, seen = {"peaks": [0.1], "seeds": [0], "steps": 2}, []
+
+    def loss(out, y):
+        seen.append(torch._C._functorch.is_batchedtensor(out))
+        return F.cross_entropy(out, y)
+
+    for stacked in (None, True, False):
+        seen.clear()
+        run(loss=loss, stacked=stacked, **small)
+        assert any(seen) is (stacked is not False)

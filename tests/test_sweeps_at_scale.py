@@ -90,6 +90,7 @@ def test_what_would_train_otherwise_is_not_taken_from_the_cache(tmp_path):
         {"average": 0.5},
         {"optimizer": AdamW},
         {"evaluate": None},
+        {"stacked": False},
         {"loss": lambda out, y: torch.nn.functional.cross_entropy(out, y, label_smoothing=0.1)},
         {"model": lambda seed: MLP((64, 8, 10), torch.nn.Tanh, seed=seed).double()},
         {"batches": lambda seed: data.batches(32, seed)},
