@@ -30,6 +30,7 @@ ORDER = [
     "runs",
     "checkpoints",
     "training",
+    "stacking",
     "sweeps",
     "comparison",
     "plots",

@@ -17,6 +17,7 @@ from lrcourse.comparison import best
 from lrcourse.data import Minibatches, _order, corpus, digits
 from lrcourse.models import GPT, MLP, next_token_loss
 from lrcourse.schedules import Constant, Cosine, Warmup
+from lrcourse.stacking import stack
 from lrcourse.sweeps import as_planned, final, stacks, sweep
 from lrcourse.training import train
 
@@ -377,7 +378,8 @@ def test_between_two_rows_no_update_waits_for_a_device(monkeypatch, task, optimi
 
         return at
 
-    monkeypatch.setattr(sweeps, "_read", read)
+    for module in (sweeps, stack):
+        monkeypatch.setattr(module, "read_out", read)
     with copies:
         sweep(
             lambda seed: nets[task], batches, peaks=[0.01, 0.1], seeds=[0, 1], steps=130, every=50,

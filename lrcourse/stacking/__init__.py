@@ -1,0 +1,1 @@
+"""Many models trained as one: what `lrcourse.sweeps` stands on."""
