@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
+from textwrap import fill
 from typing import Any, Literal
 
 import matplotlib as mpl
@@ -253,8 +254,8 @@ def forest(findings: Mapping[str, Finding], *, x: str, alt: str, title: str = ""
     >>> forest(found, x="% above linear", alt="The constant rate ends higher.").alt
     'The constant rate ends higher.'
     """
-    count = len(_some("findings", findings))
-    with _picture(alt, 1.0 + 0.56 * count + 0.3 * bool(title)) as picture:
+    count, title = len(_some("findings", findings)), fill(title, 68)
+    with _picture(alt, 1.0 + 0.56 * count + 0.25 * len(title.splitlines())) as picture:
         axes = picture.figure.subplots()
         for y, (name, found) in enumerate(findings.items()):
             mean, settled = found.difference.mean, found.verdict != "not settled"

@@ -11,7 +11,7 @@ from typing import Any
 
 from lrcourse import plots
 from lrcourse.comparison import leaders
-from lrcourse.evidence import Difference, Finding
+from lrcourse.evidence import VERDICTS, Finding
 from lrcourse.experiments.declared import Contrast
 from lrcourse.experiments.questions import EXPERIMENTS
 from lrcourse.experiments.recordings import FOLDER, Recording, read_recording
@@ -63,7 +63,10 @@ def findings_page() -> str:
 def _section(name: str, recording: Recording) -> str:
     experiment, about = EXPERIMENTS[name], recording.about
     chapter = next((ROOT / "notebooks").glob(f"{experiment.chapter:02}_*.ipynb"))
-    lines = [f"## {about['asks']}", "", f"![{_alt(recording)}](findings/{name}.png)", ""]
+    verdicts = [found.verdict for found in recording.findings()]
+    counts = [f"{verdicts.count(one)} {one}" for one in VERDICTS if one in verdicts]
+    lines = [f"## {about['asks']}", "", f"{len(verdicts)} comparisons: {'; '.join(counts)}.", ""]
+    lines += [f"![{_alt(recording)}](findings/{name}.png)", ""]
     lines += ["| compared | ends above by | 95 % interval | in nats | seeds | verdict |"]
     lines += ["|---|---|---|---|---|---|"]
     for found in recording.findings():
@@ -76,9 +79,9 @@ def _section(name: str, recording: Recording) -> str:
     lines += ["", *_saved(recording), *_winners(recording)]
     matters = f"A difference matters from {about['margin']} % on."
     lines += [f"- **Setting:** {_setting(about['parts'])}. {matters}"]
-    if experiment.holds:
-        beyond = "Beyond that it is not known from these runs."
-        lines += [f"- **Known to hold for** {experiment.holds}. {beyond}"]
+    if experiment.tried:
+        beyond = "Beyond that these runs say nothing."
+        lines += [f"- **Tried on** {experiment.tried}. {beyond}"]
     if about["source"]:
         lines += [f"- **Papers:** {about['source']}."]
     link = f"[chapter {experiment.chapter:02}](../notebooks/{chapter.name})"
@@ -91,9 +94,11 @@ def _setting(parts: Mapping[str, Any]) -> str:
     declared = [part["declared"] for part in parts.values()]
     models = [d["model"] for d in declared]
     if models[0]:
-        sizes = sorted({(m["layers"], m["width"]) for m in models})
-        told = ", ".join(f"{layers} blocks of width {width}" for layers, width in sizes)
-        model = f"Transformer on bytes, {told}, context {models[0]['context']}"
+        blocks, widths = (
+            ", ".join(map(str, sorted({m[k] for m in models}))) for k in ("layers", "width")
+        )
+        context = models[0]["context"]
+        model = f"Transformer on bytes, blocks: {blocks}, width: {widths}, context: {context}"
     else:
         model = "network of one hidden layer that guesses the next character from eight"
     optimizers = ", ".join(dict.fromkeys(d["optimizer"] for d in declared))
@@ -110,20 +115,16 @@ def _saved(recording: Recording) -> list[str]:
         if contrast.less or "@" in contrast.a + contrast.b:
             continue
         found = recording.finding(contrast.asks)
-        reached = recording.reached(contrast.a, contrast.b)
-        if found.verdict == "higher" and reached is not None:
-            told.append(f"{contrast.asks}: {_interval(reached)} %")
+        saved = recording.updates_saved(contrast.a, contrast.b)
+        if found.verdict == "higher" and saved is not None:
+            low, high = saved.interval
+            told.append(f"{contrast.asks}: {saved.mean:.0f} % ({low:.0f} … {high:.0f})")
     text = "; ".join(told)
     return (
         [f"- **Updates saved** by the second, at least, read off its curve: {text}."]
         if told
         else []
     )
-
-
-def _interval(reached: Difference) -> str:
-    low, high = reached.interval
-    return f"{-reached.mean:.0f} ({-high:.0f} … {-low:.0f})"
 
 
 def _winners(recording: Recording) -> list[str]:

@@ -137,7 +137,7 @@ class Experiment:
         parts: its parts at a scale.
         contrasts: what is read off them; none for runs that a chapter reads by itself.
         margin: how large a difference must be to matter, in per cent of the test loss.
-        holds: where it is known to hold and where not: model, text, length.
+        tried: on what: model, text, length. Where it holds beyond that, these runs do not say.
         scales: the scales that it is declared for.
     """
 
@@ -147,5 +147,5 @@ class Experiment:
     parts: Callable[[Scale], Mapping[str, Part]]
     contrasts: Callable[[Mapping[str, Part]], Sequence[Contrast]]
     margin: float = 0.5
-    holds: str = ""
+    tried: str = ""
     scales: Sequence[Literal["cpu", "gpu"]] = ("cpu",)

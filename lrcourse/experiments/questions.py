@@ -248,7 +248,7 @@ EXPERIMENTS = {
     "growth": Experiment(
         "How much does a decay gain, and what makes it gain more: a larger model or a longer run?",
         13, "Bergsma et al. 2025; Hägele et al. 2024", _growth, _growth_contrasts,
-        holds="Transformers of 11 to 63 thousand parameters; 20 to 117 tokens a parameter",
+        tried="Transformers of 11 to 63 thousand parameters; 20 to 117 tokens a parameter",
         scales=("cpu", "gpu"),
     ),
     "schedules": Experiment(
@@ -258,25 +258,25 @@ EXPERIMENTS = {
             "constant": ("step", "linear", "cosine-10%", "cosine", "wsd", "inverse-sqrt"),
             "cosine": ("wsd", "linear"),
         }),
-        holds="a Transformer of 30 thousand parameters, 1000 updates",
+        tried="a Transformer of 30 thousand parameters, 1000 updates",
         scales=("cpu", "gpu"),
     ),
     "shapes": Experiment(
         "Cosine, exponential or a straight line?", 5,
         "Defazio et al. 2023: the line is best or close to it", _shapes,
         _each({"constant": ("linear", "exponential"), "cosine": ("linear", "exponential")}),
-        holds="a small network that guesses the next character; two lengths, two batches",
+        tried="a small network that guesses the next character; two lengths, two batches",
     ),
     "cuts": Experiment(
         "When should the rate be cut?", 4, "Bi et al. 2024: cuts at 80 and 90 %", _cuts,
         _each(dict.fromkeys(_CUTS, ("at 80 %",)) | {"at 80 %": ("linear",)}),
-        holds="a small network that guesses the next character, 1000 updates",
+        tried="a small network that guesses the next character, 1000 updates",
     ),
     "horizon": Experiment(
         "What does a cosine cost that is longer than the run?", 6,
         "Hoffmann et al. 2022: over 25 % too long ends clearly higher", _horizon,
         _each(dict.fromkeys(("1.25×", "1.5×", "2×", "5×"), ("1×",))),
-        holds="a Transformer of 30 thousand parameters, 1000 updates",
+        tried="a Transformer of 30 thousand parameters, 1000 updates",
         scales=("cpu", "gpu"),
     ),
     "cooldown": Experiment(
@@ -285,13 +285,13 @@ EXPERIMENTS = {
         _cooldown,
         _each(dict.fromkeys(_COOLDOWNS, ("cosine",))
               | {"20 %, 1 − √": ("20 %",), "cosine": ("line",)}),
-        holds="a Transformer of 30 thousand parameters, 1000 updates",
+        tried="a Transformer of 30 thousand parameters, 1000 updates",
         scales=("cpu", "gpu"),
     ),
     "floor": Experiment(
         "Down to zero, or to a tenth?", 5,
         "Bergsma et al. 2025: zero wins from 20 tokens a parameter on", _floor, _floor_contrasts,
-        holds="a Transformer of 6 thousand parameters, 20 to 200 tokens a parameter",
+        tried="a Transformer of 6 thousand parameters, 20 to 200 tokens a parameter",
         scales=("cpu", "gpu"),
     ),
     "cycles": Experiment(
@@ -303,7 +303,7 @@ EXPERIMENTS = {
             "triangular, base 1/3": ("linear",), "triangular2, base 1/4": ("linear",),
             "restarts, equal": ("cosine",), "restarts, doubling": ("cosine",),
         }),
-        holds="a small network that guesses the next character, 1200 updates",
+        tried="a small network that guesses the next character, 1200 updates",
     ),
     "plateau": Experiment(
         "Does a rate that listens to the loss end lower than a plan?", 8, "", _plateau,
@@ -313,16 +313,16 @@ EXPERIMENTS = {
             "defaults, noisy": ("defaults, clean", "linear"),
             "half after 3, noisy": ("half after 3, clean", "linear"),
         }),
-        holds="a small network that guesses the next character, 2000 updates",
+        tried="a small network that guesses the next character, 2000 updates",
     ),
     "stopping": Experiment(
         "Does early stopping save a decay?", 8, "Prechelt 1998", _stopping, _stopping_contrasts,
-        holds="a small network that reads 30 000 characters about six times",
+        tried="a small network that reads 30 000 characters about six times",
     ),
     "norms": Experiment(
         "Which Transformers need warmup?", 12, "Xiong et al. 2020: Post-LN does, Pre-LN does not",
         _norms, _each({"without warmup": ("with warmup",)}),
-        holds="Transformers of six blocks, 400 updates",
+        tried="Transformers of six blocks, 400 updates",
         scales=("cpu", "gpu"),
     ),
     "law": Experiment(

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from lrcourse.evidence import Difference, Finding, above, paired
+from lrcourse.evidence import Difference, Finding, paired
 from lrcourse.experiments.declared import Contrast
 from lrcourse.files import ROOT, Cache, reading, refuse_other_format, write_whole
 from lrcourse.sweeps import final
@@ -109,11 +109,12 @@ class Recording:
         per_cent, nats = (paired(found[unit], np.zeros(len(found))) for unit in ("%", "nats"))
         return Finding(contrast.asks, per_cent, self.about["margin"], nats=nats)
 
-    def reached(self, a: str, b: str) -> Difference | None:
-        """How much of its run `b` needs to be as low as `a` ends, in per cent, seed by seed.
+    def updates_saved(self, a: str, b: str) -> Difference | None:
+        """How much sooner `b` is as low as `a` ends, in per cent of its updates, seed by seed.
 
-        Read off the curves: 100 less this is the share of the updates that `b` saves. None where
-        some run of b never gets so low, or its curve was not recorded.
+        Read off the curve of b, at its first row that is as low: so it saves this at least, and a
+        run of b that was planned to end there would save more. None where some run never gets so
+        low, or where there are fewer than ten rows to read.
         """
         part, _, schedule = b.partition("/")
         rows = self.rows("compared", part)
@@ -122,9 +123,9 @@ class Recording:
         )
         targets = self.outcome(a)
         low = curves[targets.index.intersection(curves.columns)] <= targets
-        if len(curves) < 5 or not low.any().all():
+        if len(curves) < 10 or not low.any().all():
             return None
-        return above(100 + 100 * low.idxmax() / curves.index.max(), np.full(low.shape[1], 100.0))
+        return paired(100 - 100 * low.idxmax() / curves.index.max(), np.zeros(low.shape[1]))
 
 
 def provenance(**about: Any) -> dict[str, Any]:
