@@ -35,6 +35,7 @@ ORDER = [
     "experiments",
     "pretrain",
     "chapters",
+    "widgets",
     "exercises",
 ]
 SHARED = {"main", "ROOT"}  # names that several modules may have: a command's door, the course
