@@ -36,9 +36,9 @@ SHOWN = sys.executable.translate(str.maketrans("[]", "()"))  # as `measured` sho
 COMPARED: dict[str, int] = {
     "00_start_here": 14,
     "01_gradient_descent": 43,
-    "02_too_large_too_small": 35,
+    "02_too_large_too_small": 36,
     "03_schedules_in_pytorch": 55,
-    "04_steps": 54,
+    "04_steps": 55,
     "05_smooth_decay": 56,
     "06_cosine": 57,
     "08_listening_to_the_loss": 61,

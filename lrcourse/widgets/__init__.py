@@ -13,18 +13,20 @@ import base64
 import html
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import anywidget
 import traitlets
 
-from lrcourse.arguments import Positive, Share, check_argument
+from lrcourse.arguments import Flag, Milestones, Positive, Rule, Share, check_argument
 
-__all__ = ["NAMES", "Widget", "bundle", "descent"]
+__all__ = ["NAMES", "Widget", "bundle", "cloud", "descent"]
 
 HERE = Path(__file__).parent
-NAMES = ("descent",)
+Rate = Annotated[float, Rule("a number > 0, at most 1", lambda v: 0 < v <= 1)]
+NAMES = ("descent", "cloud")
 """Of the widgets, in the order of the chapters that show them."""
 
 
@@ -85,3 +87,24 @@ def descent(
     check_argument("momentum", momentum, Share | None)
     check_argument("land", land, Literal["parabola", "valley", "two wells"] | None)
     return Widget("descent", land=land, rate=rate, momentum=momentum)
+
+
+def cloud(
+    rate: float | None = None,
+    batch: Literal[1, 4, 16, 64] | None = None,
+    cuts: Sequence[int] | None = None,
+    average: bool | None = None,
+) -> Widget:
+    """Many noisy runs in a bowl, in which to cut the rate.
+
+    Args:
+        rate: the learning rate η, above 0 and at most 1.
+        batch: examples behind each gradient: the noise goes with 1/√batch.
+        cuts: updates, 0 … 400, at which the rate is cut to a fifth.
+        average: whether to show the running averages of the runs' places as well.
+    """
+    check_argument("rate", rate, Rate | None)
+    check_argument("batch", batch, Literal[1, 4, 16, 64] | None)
+    check_argument("cuts", cuts, Milestones | None)
+    check_argument("average", average, Flag | None)
+    return Widget("cloud", rate=rate, batch=batch, cuts=cuts, average=average)
