@@ -4,14 +4,17 @@ Node runs the modules' own functions on arguments that are drawn here.
 """
 
 import json
+import math
 import re
 import shutil
 import subprocess
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.testing import assert_allclose
 
 from lrcourse import widgets
@@ -182,3 +185,47 @@ def test_a_cloud_settles_on_its_floor():
     assert np.mean(chance) == pytest.approx(0, abs=0.03) and np.std(chance) == pytest.approx(
         1, abs=0.02
     )
+
+
+LOOPS = [
+    {"first": first, "once": once, "every": every, "scaler": scaler, "guard": guard}
+    for first in ("optimizer", "scheduler")
+    for once in ("update", "minibatch", "epoch")
+    for every in (1, 2, 4)
+    for scaler in (False, True)
+    for guard in (False, True)[: 1 + scaler]
+]
+
+
+def torch_rates(code: str, infinite: int | None) -> tuple[list[float], bool]:
+    """The rates at which code makes updates, and whether PyTorch warns of the order of its steps.
+
+    The loss of minibatch number `infinite` is infinite: a scaler leaves out its update.
+    """
+    rates, batches = [], iter(range(10_000))
+
+    class Watched(torch.optim.SGD):
+        def __init__(self, *args: Any, **kwargs: Any):
+            super().__init__(*args, **kwargs)
+            self.register_step_post_hook(lambda o, *_: rates.append(o.param_groups[0]["lr"]))
+
+    def loss(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return x.sum() * (math.inf if next(batches) == infinite else 1)
+
+    names = {"model": torch.nn.Linear(1, 1), "loader": [(torch.ones(1), torch.zeros(1))] * 8}
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        patch.setattr("torch.optim.SGD", Watched)
+        exec(code, names | {"loss_fn": loss})
+    return rates, any("before `optimizer.step()`" in str(w.message) for w in caught)
+
+
+def test_the_loop_gives_each_update_the_rate_that_torch_gives_it():
+    """Its code is executed, with each of its settings."""
+    body = "a[0].map((s) => ({ code: m.code(s), warns: m.warns(s), ...m.run(s) }))"
+    for state, found in zip(LOOPS, in_node("loop", body, LOOPS), strict=True):
+        fifth = 5 * state["every"] - 1 if state["scaler"] else None
+        rates, warned = torch_rates(found["code"], fifth)
+        assert_allclose(found["used"], rates, rtol=1e-12, atol=1e-15, err_msg=f"{state}")
+        assert len(found["used"]) == 24 / state["every"] - state["scaler"]
+        assert warned == found["warns"], state

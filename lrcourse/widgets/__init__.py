@@ -22,11 +22,11 @@ import traitlets
 
 from lrcourse.arguments import Flag, Milestones, Positive, Rule, Share, check_argument
 
-__all__ = ["NAMES", "Widget", "bundle", "cloud", "descent"]
+__all__ = ["NAMES", "Widget", "bundle", "cloud", "descent", "loop"]
 
 HERE = Path(__file__).parent
 Rate = Annotated[float, Rule("a number > 0, at most 1", lambda v: 0 < v <= 1)]
-NAMES = ("descent", "cloud")
+NAMES = ("descent", "cloud", "loop")
 """Of the widgets, in the order of the chapters that show them."""
 
 
@@ -108,3 +108,24 @@ def cloud(
     check_argument("cuts", cuts, Milestones | None)
     check_argument("average", average, Flag | None)
     return Widget("cloud", rate=rate, batch=batch, cuts=cuts, average=average)
+
+
+def loop(
+    first: Literal["optimizer", "scheduler"] | None = None,
+    once: Literal["update", "minibatch", "epoch"] | None = None,
+    every: Literal[1, 2, 4] | None = None,
+    scaler: bool | None = None,
+) -> Widget:
+    """The training loop, line by line: which rate each update really gets.
+
+    Args:
+        first: whose `step()` comes first.
+        once: per what the scheduler steps; "minibatch" differs from "update" for `every` > 1.
+        every: minibatches whose gradients are added up for an update.
+        scaler: whether a GradScaler leaves one update out.
+    """
+    check_argument("first", first, Literal["optimizer", "scheduler"] | None)
+    check_argument("once", once, Literal["update", "minibatch", "epoch"] | None)
+    check_argument("every", every, Literal[1, 2, 4] | None)
+    check_argument("scaler", scaler, Flag | None)
+    return Widget("loop", first=first, once=once, every=every, scaler=scaler)

@@ -162,6 +162,7 @@ html[data-theme=dark] .lr, body[data-jp-theme-light=false] .lr { ${DARK}; color-
 .lr input[type=radio], .lr input[type=checkbox] { width: 1.05rem; height: 1.05rem; margin: 0; accent-color: var(--c1); flex: none; }
 .lr button, .lr select { font: inherit; color: var(--ink); background: var(--well); border: 1px solid var(--edge); border-radius: 4px; padding: .2rem .7rem; min-height: 2rem; cursor: pointer; max-width: 100%; } .lr button:disabled { opacity: .5; cursor: default; } .lr .play { background: var(--c1); color: var(--paper); border-color: var(--c1); font-weight: 600; }
 .lr :is(button, select, input, pre):focus-visible { outline: 3px solid var(--c2); outline-offset: 2px; }
+.lr .row { display: flex; flex-wrap: wrap; gap: 0 12px; } .lr .more { min-width: 0; flex: 1 1 100%; } .lr .figures + .more:empty { display: none; } .lr .row:has(.beside) .more { flex: 1 1 0; }
 .lr .figures { display: flex; flex-wrap: wrap; gap: 12px; margin: 0 0 .6rem; } .lr .figures.drag .figure { touch-action: none; }
 .lr pre { font: 13px/1.5 ui-monospace, monospace; background: var(--well); color: var(--ink); border: 1px solid var(--grid); border-radius: 4px; padding: .5rem .7rem; margin: 0 0 .6rem; overflow: auto; max-height: 22rem; white-space: pre; tab-size: 4; }
 .lr .said { margin: 0; } .lr .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
@@ -351,7 +352,8 @@ const builders = {
  * pictures   (state, width of one) → list of SVG texts
  * panels     how many pictures stand side by side where there is room
  * said       state → one to three sentences: what can be seen now
- * html       state → more to show below the pictures, as HTML (optional)
+ * html       state → more to show below the pictures, as HTML (optional); `beside` tells how many
+ *            pixels it needs to stand beside them
  * drag       (state, x, y) → what changes when a pointer is at (x, y) of the first picture, as shares
  *            of its frame from its lower left corner (optional)
  */
@@ -363,14 +365,14 @@ function show_on(spec, model, el) {
   const root = make("section", { class: "lr", "aria-label": `To try: ${spec.name}` })
   const controls = make("form", { class: "controls", "aria-label": "Controls" })
   const figures = make("div", { class: "figures" })
-  const html = make("div")
+  const html = make("div", { class: "more" })
   const said = make("p", { class: "said" })
   const heard = make("p", { class: "unseen", "aria-live": "polite" })
-  root.append(make("style", {}, STYLE + LOOKS), make("p", { class: "prompt" }, spec.prompt), controls, figures, html, said, make("div", { class: "unseen-box" }, heard))
+  root.append(make("style", {}, STYLE + LOOKS), make("p", { class: "prompt" }, spec.prompt), controls, make("div", { class: "row" }, figures, html), said, make("div", { class: "unseen-box" }, heard))
   controls.addEventListener("submit", (event) => event.preventDefault())
   el.replaceChildren(root)
 
-  let [built, signature, frame, quiet] = [[], "", 0, 0]
+  let [built, signature, frame, quiet, shown] = [[], "", 0, 0, ""]
   const state = () => ({ ...spec.start, ...model.get("state") })
 
   function use(next) { // a control, or a pointer, has changed the state
@@ -403,9 +405,12 @@ function show_on(spec, model, el) {
     build(list)
     list.forEach((control, i) => built[i].update(control, now, built[i].element))
     const room = (root.clientWidth || 700) - 34
+    const beside = spec.beside && room >= spec.beside + 330 ? spec.beside + 12 : 0
     const side = Math.min(spec.panels ?? 1, room >= 520 ? 9 : 1)
-    figures.innerHTML = spec.pictures(now, Math.floor((room - 12 * (side - 1)) / side)).join("")
-    html.innerHTML = spec.html?.(now) ?? ""
+    figures.innerHTML = spec.pictures(now, Math.floor((room - beside - 12 * (side - 1)) / side)).join("")
+    const more = spec.html?.(now) ?? ""
+    html.classList.toggle("beside", beside > 0)
+    if (more !== shown) html.innerHTML = shown = more
     const words = spec.said(now)
     if (said.textContent && said.textContent !== words) use.announce(words)
     said.textContent = words
