@@ -20,10 +20,10 @@ BOX = re.compile(r'class="lr-widget" data-widget="(\w+)"')
 
 def script(name: str) -> str:
     """The module `name` as a classic script that looks for its boxes."""
-    code = re.sub(
-        r"^export (default )?", lambda m: "const widget = " * bool(m[1]), bundle(name), flags=re.M
-    )
-    return f'addEventListener("DOMContentLoaded", () => {{\n{code}\nembed("{name}", widget)\n}})\n'
+    code = re.sub("^export default ", "const widget = ", bundle(name), flags=re.MULTILINE)
+    code = re.sub("^export ", "", code, flags=re.MULTILINE)
+    start = f'widget.embed("{name}")'
+    return f'addEventListener("DOMContentLoaded", () => {{\n{code}\n{start}\n}})\n'
 
 
 def write(app: Sphinx, config: Any) -> None:

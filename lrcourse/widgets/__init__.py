@@ -9,34 +9,39 @@ kernel. Nothing is asked of another host.
 descent(rate=0.1)
 """
 
-import base64
 import html
 import json
 import re
-from collections.abc import Sequence
+from base64 import b64encode
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
 import anywidget
 import traitlets
 
-from lrcourse.arguments import Flag, Milestones, Positive, Rule, Share, check_argument
+from lrcourse.arguments import Count, Flag, Milestones, Positive, Rule, Share, Steps, check_argument
+from lrcourse.chapters.recipes import recipes
 
-__all__ = ["NAMES", "Widget", "bundle", "cloud", "descent", "loop"]
+__all__ = ["NAMES", "Widget", "bundle", "cloud", "descent", "explorer", "loop", "plateau"]
 
 HERE = Path(__file__).parent
 Rate = Annotated[float, Rule("a number > 0, at most 1", lambda v: 0 < v <= 1)]
-NAMES = ("descent", "cloud", "loop")
+NAMES = ("descent", "cloud", "loop", "plateau", "explorer")
 """Of the widgets, in the order of the chapters that show them."""
 
 
 def bundle(name: str) -> str:
-    """A widget's module in one piece, with what it imports from its neighbours before it."""
-    text, before = (HERE / f"{name}.mjs").read_text(encoding="utf-8"), ""
-    for found in re.finditer(r'^import \{[^}]*\} from "\./(\w+)\.mjs"\n', text, re.MULTILINE):
-        text, piece = text.replace(found[0], ""), bundle(found[1])
-        before += "" if piece in before else piece
-    return before + text
+    """A widget's module in one piece: each neighbour stands where it is imported."""
+
+    def inlined(found: re.Match[str]) -> str:
+        text = bundle(found[2])
+        public = ", ".join(re.findall(r"^export (?:const|function) (\w+)", text, re.MULTILINE))
+        text = re.sub("^export ", "", text, flags=re.MULTILINE)
+        return f"const {found[1]} = (() => {{\n{text}\nreturn {{ {public} }}\n}})()\n"
+
+    text = (HERE / f"{name}.mjs").read_text(encoding="utf-8")
+    return re.sub(r'^import (.*) from "\./(\w+)\.mjs"\n', inlined, text, flags=re.MULTILINE)
 
 
 class Widget(anywidget.AnyWidget):
@@ -61,19 +66,25 @@ class Widget(anywidget.AnyWidget):
         """Live for JupyterLab; and a picture that carries all that a page needs to be live."""
         data, about = super()._repr_mimebundle_(**kwargs) or ({}, {})
         picture = (HERE / f"{self.name}.svg").read_bytes()
-        alt = html.escape(" ".join(re.findall(r'aria-label="([^"]*)"', picture.decode())))
+        alt = " ".join(re.findall(r'aria-label="([^"]*)"', picture.decode()))
         state = html.escape(json.dumps(self.state, ensure_ascii=False))
-        data["text/html"] = (
-            f'<div class="lr-widget" data-widget="{self.name}" data-state="{state}">'
-            f'<img alt="{html.unescape(alt)}" '
-            f'src="data:image/svg+xml;base64,{base64.b64encode(picture).decode()}"></div>'
-        )
+        still = f'<img alt="{alt}" src="data:image/svg+xml;base64,{b64encode(picture).decode()}">'
+        box = f'class="lr-widget" data-widget="{self.name}" data-state="{state}"'
+        data["text/html"] = f"<div {box}>{still}</div>"
         return data, about
 
 
+def _shown(function: Callable[..., Widget], given: dict[str, Any]) -> Widget:
+    """The widget of that name; each argument is checked by the kind that the function declares."""
+    for key, kind in get_type_hints(function, include_extras=True).items():
+        if key in given:
+            check_argument(key, given[key], kind)
+    return Widget(function.__name__, **given)
+
+
 def descent(
-    rate: float | None = None,
-    momentum: float | None = None,
+    rate: Positive | None = None,
+    momentum: Share | None = None,
     land: Literal["parabola", "valley", "two wells"] | None = None,
 ) -> Widget:
     """Gradient descent to drag: the rate, the momentum, the start.
@@ -83,17 +94,14 @@ def descent(
         momentum: β, 0 … 1.
         land: the landscape: a parabola of curvature 4, a valley, or two wells.
     """
-    check_argument("rate", rate, Positive | None)
-    check_argument("momentum", momentum, Share | None)
-    check_argument("land", land, Literal["parabola", "valley", "two wells"] | None)
-    return Widget("descent", land=land, rate=rate, momentum=momentum)
+    return _shown(descent, locals())
 
 
 def cloud(
-    rate: float | None = None,
+    rate: Rate | None = None,
     batch: Literal[1, 4, 16, 64] | None = None,
-    cuts: Sequence[int] | None = None,
-    average: bool | None = None,
+    cuts: Milestones | None = None,
+    average: Flag | None = None,
 ) -> Widget:
     """Many noisy runs in a bowl, in which to cut the rate.
 
@@ -103,18 +111,14 @@ def cloud(
         cuts: updates, 0 … 400, at which the rate is cut to a fifth.
         average: whether to show the running averages of the runs' places as well.
     """
-    check_argument("rate", rate, Rate | None)
-    check_argument("batch", batch, Literal[1, 4, 16, 64] | None)
-    check_argument("cuts", cuts, Milestones | None)
-    check_argument("average", average, Flag | None)
-    return Widget("cloud", rate=rate, batch=batch, cuts=cuts, average=average)
+    return _shown(cloud, locals())
 
 
 def loop(
     first: Literal["optimizer", "scheduler"] | None = None,
     once: Literal["update", "minibatch", "epoch"] | None = None,
     every: Literal[1, 2, 4] | None = None,
-    scaler: bool | None = None,
+    scaler: Flag | None = None,
 ) -> Widget:
     """The training loop, line by line: which rate each update really gets.
 
@@ -124,8 +128,28 @@ def loop(
         every: minibatches whose gradients are added up for an update.
         scaler: whether a GradScaler leaves one update out.
     """
-    check_argument("first", first, Literal["optimizer", "scheduler"] | None)
-    check_argument("once", once, Literal["update", "minibatch", "epoch"] | None)
-    check_argument("every", every, Literal[1, 2, 4] | None)
-    check_argument("scaler", scaler, Flag | None)
-    return Widget("loop", first=first, once=once, every=every, scaler=scaler)
+    return _shown(loop, locals())
+
+
+def explorer(peak: Positive | None = None, total: Count | None = None) -> Widget:
+    """A schedule to compose or draw, and to copy for PyTorch, transformers, Keras or plain Python.
+
+    Args:
+        peak: the rate at factor 1.
+        total: updates in the run.
+    """
+    table = recipes().reset_index()[["model", "year", "family", "stages"]]
+    return _shown(explorer, locals() | {"models": table.to_numpy().tolist(), "table": None})
+
+
+def plateau(
+    patience: Steps | None = None, threshold: Share | None = None, noise: Share | None = None
+) -> Widget:
+    """A scheduler that listens to a noisy metric: when it cuts, and when a run would be stopped.
+
+    Args:
+        patience: evaluations in a row that may bring nothing better.
+        threshold: by which share a value must be lower to count as better.
+        noise: the error of the metric, as a share of it.
+    """
+    return _shown(plateau, locals())

@@ -65,7 +65,8 @@ const LANDS = {
   valley: { surface: Quadratic([1, 50], 0.35), L: 50, x: [-3, 2], y: [-1.6, 1.2], rate: 0.02, start: [-2.5, -0.3] },
   "two wells": { surface: DoubleWell(), L: 25, x: [-3.2, 1.8], y: [0, 4], rate: 0.02, start: [1.5] },
 }
-const start = { land: "parabola", rate: LANDS.parabola.rate, momentum: 0, start: LANDS.parabola.start, steps: STEPS }
+const start = { land: "parabola", momentum: 0, steps: STEPS }
+const complete = (state) => ({ rate: LANDS[state.land].rate, start: LANDS[state.land].start, ...state })
 const walk = ({ land, rate, momentum, start, steps }) => descend(LANDS[land].surface, start, rate, steps, momentum)
 
 function pictures(state, width) {
@@ -118,6 +119,7 @@ export default stage({
   name: "gradient descent",
   prompt: "Drag the learning rate. From which rate on does the walk lead away from the lowest place?",
   start,
+  complete,
   panels: 2,
   pictures,
   said,
@@ -128,11 +130,11 @@ export default stage({
         then: (land) => ({ rate: LANDS[land].rate, start: LANDS[land].start, steps: STEPS }),
       }),
       slider("rate", "learning rate η", { low: 0.04 / L, high: 4.2 / L, log: true, marks: [[1 / L, "1/L"], [cliff(L, state.momentum), state.momentum ? "2(1+β)/L" : "2/L"]] }),
-      slider("momentum", "momentum β", { low: 0, high: 0.95, step: 0.05 }),
-      slider("start.0", start.length === 2 ? "start, first parameter" : "start (or drag the dot)", { low: x[0], high: x[1], step: 0.05 }),
-      ...(start.length === 2 ? [slider("start.1", "start, second parameter", { low: y[0], high: y[1], step: 0.05 })] : []),
-      slider("steps", "steps made", { low: 0, high: STEPS, step: 1 }),
       play("steps", "Walk again", STEPS, 5),
+      slider("momentum", "momentum β", { low: 0, high: 0.95, step: 0.05, below: true }),
+      slider("start.0", start.length === 2 ? "start, first parameter" : "start (or drag the dot)", { low: x[0], high: x[1], step: 0.05, below: true }),
+      ...(start.length === 2 ? [slider("start.1", "start, second parameter", { low: y[0], high: y[1], step: 0.05, below: true })] : []),
+      slider("steps", "steps made", { low: 0, high: STEPS, step: 1, below: true }),
     ]
   },
   drag(state, x, y) {

@@ -191,7 +191,7 @@ export default stage({
       play("moment", "Run line by line", events.length, 40),
       button("next", "Next line", () => ({ moment: moment < events.length ? moment + 1 : 1 })),
       slider("moment", "lines run", { low: 0, high: events.length, step: 1, said: (v) => `${Math.min(v, events.length)} of ${events.length}` }),
-      copy("copy", "Copy this loop", code),
+      copy("copy", "Copy this loop", code, { below: true }),
     ]
   },
 })

@@ -81,7 +81,7 @@ export function plot({ width, height = 250, title, words, x, y, xlabel, ylabel, 
   return `<svg class="figure" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-label="${escape(words)}" data-frame="${left} ${top} ${w} ${h}">
 ${lines.map((line, i) => `<text class="title" x="2" y="${16 + 18 * i}">${escape(line)}</text>`).join("")}
 <g transform="translate(${left} ${top})">
-${across.map((v) => `<path class="grid" d="M${px(pen.X(v))} 0V${h}"/><text class="tick" x="${px(pen.X(v))}" y="${h + 16}" text-anchor="middle">${tick(v, "x")}</text>`).join("")}
+${across.map((v) => `<path class="grid" d="M${px(pen.X(v))} 0V${h}"/><text class="tick" x="${px(pen.X(v))}" y="${h + 16}" text-anchor="${pen.X(v) > w - 12 ? "end" : "middle"}">${tick(v, "x")}</text>`).join("")}
 ${up.map((v) => `<path class="grid" d="M0 ${px(pen.Y(v))}H${w}"/><text class="tick" x="-6" y="${px(pen.Y(v) + 4)}" text-anchor="end">${tick(v, "y")}</text>`).join("")}
 ${xlabel ? `<text class="axis" x="${w / 2}" y="${h + 35}" text-anchor="middle">${escape(xlabel)}</text>` : ""}
 ${ylabel ? `<text class="axis" transform="translate(-46 ${h / 2}) rotate(-90)" text-anchor="middle">${escape(ylabel)}</text>` : ""}
@@ -163,15 +163,15 @@ html[data-theme=dark] .lr, body[data-jp-theme-light=false] .lr { ${DARK}; color-
 .lr button, .lr select { font: inherit; color: var(--ink); background: var(--well); border: 1px solid var(--edge); border-radius: 4px; padding: .2rem .7rem; min-height: 2rem; cursor: pointer; max-width: 100%; } .lr button:disabled { opacity: .5; cursor: default; } .lr .play { background: var(--c1); color: var(--paper); border-color: var(--c1); font-weight: 600; }
 .lr :is(button, select, input, pre):focus-visible { outline: 3px solid var(--c2); outline-offset: 2px; }
 .lr .row { display: flex; flex-wrap: wrap; gap: 0 12px; } .lr .more { min-width: 0; flex: 1 1 100%; } .lr .figures + .more:empty { display: none; } .lr .row:has(.beside) .more { flex: 1 1 0; }
-.lr .figures { display: flex; flex-wrap: wrap; gap: 12px; margin: 0 0 .6rem; } .lr .figures.drag .figure { touch-action: none; }
+.lr .figures { display: flex; flex-wrap: wrap; gap: 12px; margin: 0 0 .6rem; align-items: flex-start; } .lr .figures.drag .figure { touch-action: none; }
 .lr pre { font: 13px/1.5 ui-monospace, monospace; background: var(--well); color: var(--ink); border: 1px solid var(--grid); border-radius: 4px; padding: .5rem .7rem; margin: 0 0 .6rem; overflow: auto; max-height: 22rem; white-space: pre; tab-size: 4; }
-.lr .said { margin: 0; } .lr .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
+.lr .said { margin: 0 0 .6rem; } .lr form:empty { display: none; } .lr .said:has(+ form:empty + div:empty) { margin: 0; } .lr .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 .lr .unseen-box { position: relative; } .lr mark { background: var(--c1); color: var(--paper); } .lr table { border-collapse: collapse; font-size: 14px; margin: 0 0 .6rem; } .lr td, .lr th { padding: .1rem .7rem .1rem 0; text-align: left; vertical-align: top; background: none; color: inherit; border: 0; }`
 
 /** A widget's pictures side by side on white, as one SVG file: for print, GitHub, before the run. */
-export function still({ start, panels = 1, pictures }) {
+export function still({ start, complete, panels = 1, pictures }) {
   const width = 340 * panels + 12 * (panels - 1)
-  const drawn = pictures(start, 340)
+  const drawn = pictures(complete(start), 340)
   const heights = drawn.map((svg) => Number(/height="(\d+)"/.exec(svg)[1]))
   const rows = range(Math.ceil(drawn.length / panels)).map((i) => heights.slice(i * panels, (i + 1) * panels))
   const tops = rows.map((_, i) => sum(rows.slice(0, i).map((row) => Math.max(...row) + 8)))
@@ -185,9 +185,13 @@ ${placed.join("\n")}
 
 // ------------------------------------------------------------------------------------- controls
 // Each is a description: what it is called and which part of the state it moves. A key may be a
-// path: "parts.0.length". The stage builds them, keeps them up to date and listens to them.
+// path: "parts.0.length". The stage builds them, keeps them up to date and listens to them. Those
+// with `below: true` stand below the pictures.
 
-/** A slider; `marks` are [[value, name], …] below it, `said` words for its value. */
+/**
+ * A slider. `marks` are [[value, name], …] below it, `said` words for its value; `through` are two
+ * functions, from the state's value to the slider's and back; `then` gives what else changes.
+ */
 export const slider = (key, label, options) => ({ kind: "slider", key, label, said: show, ...options })
 /** One of a few, as radio buttons; of many, as a list. `then` gives what else changes with it. */
 export const choice = (key, label, values, options) => ({ kind: "choice", key, label, values, ...options })
@@ -195,11 +199,11 @@ export const toggle = (key, label, options) => ({ kind: "toggle", key, label, ..
 /** A button; `then` gives what changes. */
 export const button = (key, label, then, options) => ({ kind: "button", key, label, then, ...options })
 /** Plays `key` from 0 to `to` within some seconds; with reduced motion, one step for each press. */
-export const play = (key, label, to, seconds = 6) => ({ kind: "play", key, label, to, seconds })
+export const play = (key, label, to, seconds = 6, options = {}) => ({ kind: "play", key, label, to, seconds, ...options })
 /** Copies `text(state)`. */
-export const copy = (key, label, text) => ({ kind: "copy", key, label, text })
+export const copy = (key, label, text, options) => ({ kind: "copy", key, label, text, ...options })
 /** A heading between controls. */
-export const rule = (key, label) => ({ kind: "rule", key, label })
+export const rule = (key, label, options) => ({ kind: "rule", key, label, ...options })
 
 const get = (state, path) => path.split(".").reduce((at, key) => at?.[key], state)
 function put(state, path, value) { // a changed copy
@@ -221,6 +225,7 @@ function make(tag, attributes = {}, ...children) {
 const KEYS = { "data-lm-suppress-shortcuts": "true" }
 
 const POSITIONS = 400 // of a slider that is logarithmic
+const AS_IT_IS = [(value) => value, (value) => value]
 const builders = {
   slider(control, use) {
     const input = make("input", { type: "range", ...KEYS })
@@ -228,16 +233,17 @@ const builders = {
     const marks = make("div", { class: "marks", "aria-hidden": "true" })
     let now = control
     input.addEventListener("input", () => {
-      const { low, high, log, step } = now
-      const value = log ? round(low * (high / low) ** (input.value / POSITIONS)) : Number(input.value)
-      use(put(use.state, now.key, step ? round(value, 12) : value), now)
+      const { low, high, log, step, digits = 3, through: [, out] = AS_IT_IS } = now
+      const value = log ? round(low * (high / low) ** (input.value / POSITIONS), digits) : Number(input.value)
+      const next = put(use.state, now.key, out(step ? round(value, 12) : value))
+      use({ ...next, ...now.then?.(next, use.state) })
     })
     return {
       element: make("label", { class: "control slider" }, make("span", {}, make("span", { class: "name" }), output), input, marks),
       update(control, state, element) {
         now = control
-        const { low, high, log, step = (high - low) / 200, said } = control
-        const value = get(state, control.key)
+        const { low, high, log, step = (high - low) / 200, said, through: [into] = AS_IT_IS } = control
+        const value = into(get(state, control.key))
         const position = (v) => (log ? (POSITIONS * Math.log(v / low)) / Math.log(high / low) : v)
         Object.assign(input, { min: log ? 0 : low, max: log ? POSITIONS : high, step: log ? 1 : step })
         input.value = position(value)
@@ -252,7 +258,7 @@ const builders = {
     }
   },
   choice(control, use) {
-    const pick = (value) => use({ ...put(use.state, control.key, value), ...control.then?.(value, use.state) }, control)
+    const pick = (value) => use({ ...put(use.state, control.key, value), ...control.then?.(value, use.state) })
     if (control.values.length > 5 || control.list) {
       const select = make("select", KEYS, ...control.values.map(([value, name]) => make("option", { value }, name)))
       select.addEventListener("change", () => pick(select.value))
@@ -274,7 +280,7 @@ const builders = {
   },
   toggle(control, use) {
     const input = make("input", { type: "checkbox", ...KEYS })
-    input.addEventListener("change", () => use(put(use.state, control.key, input.checked), control))
+    input.addEventListener("change", () => use(put(use.state, control.key, input.checked)))
     return {
       element: make("label", { class: "control toggle" }, input, make("span", {}, control.label)),
       update(control, state) { input.checked = get(state, control.key) },
@@ -283,7 +289,7 @@ const builders = {
   button(control, use) {
     const element = make("button", { type: "button", class: "control", ...KEYS })
     let now = control
-    element.addEventListener("click", () => use({ ...use.state, ...now.then(use.state) }, now))
+    element.addEventListener("click", () => use({ ...use.state, ...now.then(use.state) }))
     return {
       element,
       update(control) {
@@ -303,7 +309,7 @@ const builders = {
       if (!element.isConnected) return stop()
       since ||= time
       const value = Math.min(now.to, Math.floor(from + ((time - since) / 1000 / now.seconds) * now.to))
-      if (value !== get(use.state, now.key)) use(put(use.state, now.key, value), now)
+      if (value !== get(use.state, now.key)) use(put(use.state, now.key, value))
       if (value < now.to) timer = requestAnimationFrame(move)
       else stop()
     }
@@ -312,7 +318,7 @@ const builders = {
       const at = get(use.state, now.key)
       from = at >= now.to ? 0 : at
       since = 0
-      if (still.matches) use(put(use.state, now.key, from === at ? at + 1 : 0), now)
+      if (still.matches) use(put(use.state, now.key, from === at ? at + 1 : 0))
       else timer = requestAnimationFrame(move)
       label()
     })
@@ -348,32 +354,37 @@ const builders = {
  * name       what it is called
  * prompt     one sentence: what to do, and what to look for
  * start      the state it begins with
+ * complete   state → the same with what follows from it where nothing is set (optional)
  * controls   state → list of controls
  * pictures   (state, width of one) → list of SVG texts
  * panels     how many pictures stand side by side where there is room
  * said       state → one to three sentences: what can be seen now
  * html       state → more to show below the pictures, as HTML (optional); `beside` tells how many
  *            pixels it needs to stand beside them
+ * below      state → more to show below everything, as HTML (optional)
  * drag       (state, x, y) → what changes when a pointer is at (x, y) of the first picture, as shares
  *            of its frame from its lower left corner (optional)
  */
 export function stage(spec) {
-  return { ...spec, render: ({ model, el }) => show_on(spec, model, el) }
+  const widget = { complete: (state) => state, ...spec }
+  widget.render = ({ model, el }) => show_on(widget, model, el)
+  widget.embed = (name) => embed(name, widget)
+  return widget
 }
 
 function show_on(spec, model, el) {
   const root = make("section", { class: "lr", "aria-label": `To try: ${spec.name}` })
-  const controls = make("form", { class: "controls", "aria-label": "Controls" })
+  const forms = ["Controls", "More controls"].map((label) => make("form", { class: "controls", "aria-label": label }))
   const figures = make("div", { class: "figures" })
-  const html = make("div", { class: "more" })
+  const [html, below] = [make("div", { class: "more" }), make("div")]
   const said = make("p", { class: "said" })
   const heard = make("p", { class: "unseen", "aria-live": "polite" })
-  root.append(make("style", {}, STYLE + LOOKS), make("p", { class: "prompt" }, spec.prompt), controls, make("div", { class: "row" }, figures, html), said, make("div", { class: "unseen-box" }, heard))
-  controls.addEventListener("submit", (event) => event.preventDefault())
+  root.append(make("style", {}, STYLE + LOOKS), make("p", { class: "prompt" }, spec.prompt), forms[0], make("div", { class: "row" }, figures, html), said, forms[1], below, make("div", { class: "unseen-box" }, heard))
+  for (const form of forms) form.addEventListener("submit", (event) => event.preventDefault())
   el.replaceChildren(root)
 
-  let [built, signature, frame, quiet, shown] = [[], "", 0, 0, ""]
-  const state = () => ({ ...spec.start, ...model.get("state") })
+  let [built, signature, frame, quiet] = [[], "", 0, 0]
+  const state = () => spec.complete({ ...spec.start, ...model.get("state") })
 
   function use(next) { // a control, or a pointer, has changed the state
     model.set("state", next)
@@ -387,15 +398,19 @@ function show_on(spec, model, el) {
   }
 
   function build(list) { // anew only when other controls are wanted than there are
-    const wanted = JSON.stringify(list.map(({ kind, key, values }) => [kind, key, values]))
+    const wanted = JSON.stringify(list.map(({ kind, key, values, below }) => [kind, key, values, below]))
     if (wanted === signature) return
     const focused = built.find(({ element }) => element.contains(document.activeElement))?.key
     for (const { stop } of built) stop?.()
     signature = wanted
-    built = list.map((control) => ({ key: control.key, ...builders[control.kind](control, use) }))
-    controls.replaceChildren(...built.map(({ element }) => element))
+    built = list.map((control) => ({ ...builders[control.kind](control, use), key: control.key, below: control.below ?? false }))
+    forms.forEach((form, i) => form.replaceChildren(...built.filter(({ below }) => below === (i === 1)).map(({ element }) => element)))
     const again = built.find(({ key }) => key === focused)?.element
     if (again) (again.matches("button") ? again : again.querySelector("input:checked, input, select"))?.focus()
+  }
+
+  function fill(box, text) { // only with something new, as it may hold the focus
+    if (box.text !== text) box.innerHTML = box.text = text
   }
 
   function draw() {
@@ -408,9 +423,9 @@ function show_on(spec, model, el) {
     const beside = spec.beside && room >= spec.beside + 330 ? spec.beside + 12 : 0
     const side = Math.min(spec.panels ?? 1, room >= 520 ? 9 : 1)
     figures.innerHTML = spec.pictures(now, Math.floor((room - beside - 12 * (side - 1)) / side)).join("")
-    const more = spec.html?.(now) ?? ""
     html.classList.toggle("beside", beside > 0)
-    if (more !== shown) html.innerHTML = shown = more
+    fill(html, spec.html?.(now) ?? "")
+    fill(below, spec.below?.(now) ?? "")
     const words = spec.said(now)
     if (said.textContent && said.textContent !== words) use.announce(words)
     said.textContent = words
@@ -447,7 +462,7 @@ function show_on(spec, model, el) {
 }
 
 /** On a page without a kernel: turns each still picture of this widget into the living one. */
-export function embed(name, widget) {
+function embed(name, widget) {
   for (const el of document.querySelectorAll(`.lr-widget[data-widget="${name}"]`)) {
     let state = JSON.parse(el.dataset.state)
     const listeners = new Set()
