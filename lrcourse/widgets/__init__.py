@@ -26,7 +26,7 @@ from lrcourse.chapters.recipes import recipes
 __all__ = ["NAMES", "Widget", "bundle", "cloud", "descent", "explorer", "loop", "plateau"]
 
 HERE = Path(__file__).parent
-Rate = Annotated[float, Rule("a number > 0, at most 1", lambda v: 0 < v <= 1)]
+_Rate = Annotated[float, Rule("a number > 0, at most 1", lambda v: 0 < v <= 1)]
 NAMES = ("descent", "cloud", "loop", "plateau", "explorer")
 """Of the widgets, in the order of the chapters that show them."""
 
@@ -98,7 +98,7 @@ def descent(
 
 
 def cloud(
-    rate: Rate | None = None,
+    rate: _Rate | None = None,
     batch: Literal[1, 4, 16, 64] | None = None,
     cuts: Milestones | None = None,
     average: Flag | None = None,

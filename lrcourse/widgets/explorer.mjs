@@ -205,6 +205,8 @@ function controls(state) {
         return { total, parts: stretched(now.parts, total / now.total) }
       },
     }),
+    choice("target", "Code for", Object.entries(TARGETS).map(([name, [words]]) => [name, words]), { list: true }),
+    copy("copy", "Copy the code", (state) => code(state.target, plan(state))),
     ...(unit === "epochs" ? [slider("per", "updates in an epoch", { low: 1, high: 1000, log: true, said: (v) => show(v, 6), digits: 2 })] : []),
     ...(drawn ? drawn.map((_, i) => slider(`drawn.${i}`, `after ${show((100 * i) / (KNOTS - 1))} % of the run`, { ...share, below: true }))
       : [
@@ -212,9 +214,6 @@ function controls(state) {
         button("more", "Add a part", ({ parts, total }) => ({ begin: "own", parts: [...parts.slice(0, -1), shorter(parts.at(-1), total), part("Linear", Math.ceil(total / 5), { start: round(endOf(parts, total), 2) })] }), { below: true, enabled: parts.length < 5 }),
         button("fewer", "Take the last part away", ({ parts }) => ({ begin: "own", parts: parts.slice(0, -1) }), { below: true, enabled: parts.length > 1 }),
       ]),
-    rule("code", "The same as code", { below: true }),
-    choice("target", "For", Object.entries(TARGETS).map(([name, [words]]) => [name, words]), { below: true, list: true }),
-    copy("copy", "Copy this code", (state) => code(state.target, plan(state)), { below: true }),
   ]
 }
 
@@ -240,7 +239,7 @@ export default stage({
   said,
   html,
   controls,
-  below: (state) => `<pre aria-label="Code" tabindex="0">${escape(code(state.target, plan(state)))}</pre>`,
+  below: (state) => `<p class="rule">The code for ${escape(TARGETS[state.target][0])}</p><pre aria-label="Code" tabindex="0">${escape(code(state.target, plan(state)))}</pre>`,
   drag({ drawn }, x, y) {
     if (!drawn) return null
     const i = Math.round(x * (KNOTS - 1))

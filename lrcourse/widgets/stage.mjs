@@ -112,14 +112,15 @@ function makePen(w, h, [x0, x1], [y0, y1], log) {
   const Y = (v) => h - up(v)
   const at = ([x, y]) => `${px(X(x))} ${px(Y(y))}`
   const finite = (points) => points.filter(([x, y]) => Number.isFinite(x) && Number.isFinite(y))
+  const path = (looks, d, more = "") => (d ? `<path class="${looks}" d="${d}"${more}/>` : "")
+  const joined = (points) => (points.length ? `M${points.map(at).join("L")}` : "")
   return {
     X, Y, w, h,
-    line: (points, looks = "c1") => `<path class="line ${looks}" d="M${finite(points).map(at).join("L")}"/>`,
-    steps: (points, looks = "c1") => `<path class="line ${looks}" d="M${points.map(([x, y], i) =>
-      `${i ? `H${px(X(x))}V` : `${px(X(x))} `}${px(Y(y))}`).join("")}"/>`,
+    line: (points, looks = "c1") => path(`line ${looks}`, joined(finite(points))),
+    steps: (points, looks = "c1") => path(`line ${looks}`, points.map(([x, y], i) =>
+      (i ? `H${px(X(x))}V` : `M${px(X(x))} `) + px(Y(y))).join("")),
     dots: (points, looks = "c1", size = 7) =>
-      `<path class="dots ${looks}" stroke-width="${size}" d="${finite(points).map((p) => `M${at(p)}h0`).join("")}"/>`,
-    area: (points, looks = "c1") => `<path class="area ${looks}" d="M${finite(points).map(at).join("L")}Z"/>`,
+      path(`dots ${looks}`, finite(points).map((p) => `M${at(p)}h0`).join(""), ` stroke-width="${size}"`),
     ring: ([x, y], a, b = a, turn = 0, looks = "level") => { // an ellipse, in the units of the axes
       const round = range(73).map((i) => (i * Math.PI) / 36).map((angle) => [a * Math.cos(angle), b * Math.sin(angle)])
       return `<path class="${looks}" d="M${round.map(([u, v]) => at([x + u * Math.cos(turn) - v * Math.sin(turn), y + u * Math.sin(turn) + v * Math.cos(turn)])).join("L")}Z"/>`
@@ -155,7 +156,7 @@ html[data-theme=dark] .lr, body[data-jp-theme-light=false] .lr { ${DARK}; color-
 .lr .controls { display: flex; flex-wrap: wrap; gap: .5rem 1.4rem; margin: 0 0 .7rem; align-items: start; }
 .lr .control { display: block; } .lr .control.wide, .lr .rule { flex-basis: 100%; } .lr .rule { font-weight: 600; margin: .2rem 0 -.3rem; }
 .lr .slider { flex: 1 1 200px; max-width: 300px; position: relative; }
-.lr .slider > span { display: flex; justify-content: space-between; gap: .6rem; } .lr output { font-variant-numeric: tabular-nums; font-weight: 600; white-space: nowrap; }
+.lr .slider > span { display: flex; justify-content: space-between; gap: .6rem; } .lr .value { font-variant-numeric: tabular-nums; font-weight: 600; white-space: nowrap; }
 .lr input[type=range] { display: block; width: 100%; height: 1.5rem; margin: 0; accent-color: var(--c1); cursor: pointer; }
 .lr .marks { position: relative; height: 1rem; margin: -.2rem 8px 0; font-size: 12px; color: var(--soft); } .lr .marks i { position: absolute; transform: translateX(-50%); font-style: normal; white-space: nowrap; line-height: 1rem; } .lr .marks i::before { content: ""; position: absolute; left: 50%; top: -.3rem; height: .35rem; border-left: 2px solid var(--c2); }
 .lr fieldset { border: 0; padding: 0; margin: 0; min-width: 0; display: flex; flex-wrap: wrap; flex-basis: 100%; } .lr legend { display: contents; } .lr legend b { font-weight: 400; font-size: 15px; margin-right: .8rem; line-height: 1.7rem; } .lr fieldset label { margin-right: 1.1rem; } .lr fieldset label, .lr .toggle { min-height: 1.7rem; display: inline-flex; gap: .35rem; align-items: center; cursor: pointer; }
@@ -165,7 +166,7 @@ html[data-theme=dark] .lr, body[data-jp-theme-light=false] .lr { ${DARK}; color-
 .lr .row { display: flex; flex-wrap: wrap; gap: 0 12px; } .lr .more { min-width: 0; flex: 1 1 100%; } .lr .figures + .more:empty { display: none; } .lr .row:has(.beside) .more { flex: 1 1 0; }
 .lr .figures { display: flex; flex-wrap: wrap; gap: 12px; margin: 0 0 .6rem; align-items: flex-start; } .lr .figures.drag .figure { touch-action: none; }
 .lr pre { font: 13px/1.5 ui-monospace, monospace; background: var(--well); color: var(--ink); border: 1px solid var(--grid); border-radius: 4px; padding: .5rem .7rem; margin: 0 0 .6rem; overflow: auto; max-height: 22rem; white-space: pre; tab-size: 4; }
-.lr .said { margin: 0 0 .6rem; } .lr form:empty { display: none; } .lr .said:has(+ form:empty + div:empty) { margin: 0; } .lr .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
+.lr .said { margin: 0 0 .6rem; } .lr .controls:empty { display: none; } .lr .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 .lr .unseen-box { position: relative; } .lr mark { background: var(--c1); color: var(--paper); } .lr table { border-collapse: collapse; font-size: 14px; margin: 0 0 .6rem; } .lr td, .lr th { padding: .1rem .7rem .1rem 0; text-align: left; vertical-align: top; background: none; color: inherit; border: 0; }`
 
 /** A widget's pictures side by side on white, as one SVG file: for print, GitHub, before the run. */
@@ -229,7 +230,7 @@ const AS_IT_IS = [(value) => value, (value) => value]
 const builders = {
   slider(control, use) {
     const input = make("input", { type: "range", ...KEYS })
-    const output = make("output", { "aria-hidden": "true" })
+    const output = make("span", { class: "value", "aria-hidden": "true" })
     const marks = make("div", { class: "marks", "aria-hidden": "true" })
     let now = control
     input.addEventListener("input", () => {
@@ -248,7 +249,7 @@ const builders = {
         Object.assign(input, { min: log ? 0 : low, max: log ? POSITIONS : high, step: log ? 1 : step })
         input.value = position(value)
         input.setAttribute("aria-valuetext", said(value))
-        output.value = said(value)
+        output.textContent = said(value)
         element.querySelector(".name").textContent = control.label
         const share = (v) => (position(v) - input.min) / (input.max - input.min)
         const shown = (control.marks ?? []).filter(([v]) => share(v) >= 0 && share(v) <= 1)
@@ -374,13 +375,12 @@ export function stage(spec) {
 
 function show_on(spec, model, el) {
   const root = make("section", { class: "lr", "aria-label": `To try: ${spec.name}` })
-  const forms = ["Controls", "More controls"].map((label) => make("form", { class: "controls", "aria-label": label }))
+  const rows = [make("div", { class: "controls" }), make("div", { class: "controls" })]
   const figures = make("div", { class: "figures" })
   const [html, below] = [make("div", { class: "more" }), make("div")]
   const said = make("p", { class: "said" })
   const heard = make("p", { class: "unseen", "aria-live": "polite" })
-  root.append(make("style", {}, STYLE + LOOKS), make("p", { class: "prompt" }, spec.prompt), forms[0], make("div", { class: "row" }, figures, html), said, forms[1], below, make("div", { class: "unseen-box" }, heard))
-  for (const form of forms) form.addEventListener("submit", (event) => event.preventDefault())
+  root.append(make("style", {}, STYLE + LOOKS), make("p", { class: "prompt" }, spec.prompt), rows[0], make("div", { class: "row" }, figures, html), said, rows[1], below, make("div", { class: "unseen-box" }, heard))
   el.replaceChildren(root)
 
   let [built, signature, frame, quiet] = [[], "", 0, 0]
@@ -404,7 +404,7 @@ function show_on(spec, model, el) {
     for (const { stop } of built) stop?.()
     signature = wanted
     built = list.map((control) => ({ ...builders[control.kind](control, use), key: control.key, below: control.below ?? false }))
-    forms.forEach((form, i) => form.replaceChildren(...built.filter(({ below }) => below === (i === 1)).map(({ element }) => element)))
+    rows.forEach((row, i) => row.replaceChildren(...built.filter(({ below }) => below === (i === 1)).map(({ element }) => element)))
     const again = built.find(({ key }) => key === focused)?.element
     if (again) (again.matches("button") ? again : again.querySelector("input:checked, input, select"))?.focus()
   }
