@@ -132,7 +132,7 @@ function pictures(state, width) {
   }, (pen) => (near ? pen.line(near.curve.map((value, i) => [(i / near.curve.length) * total, peak * top * value]), "dash c2 thin") : "")
     + (unit === "epochs" ? pen.steps([...points, [total, peak * factors.at(-1)]], "c1") : pen.line([...points, [total, peak * factors.at(-1)]], "c1"))
     + (near ? pen.note([total, high], `dashed: ${near.model}`, "end", "c2", -6, 16) : "")
-    + (drawn ? pen.dots(drawn.map((value, i) => [(i / (KNOTS - 1)) * total, peak * value]), "c2", 13) : ""))]
+    + (drawn ?? []).map((value, i) => pen.handle([(i / (KNOTS - 1)) * total, peak * value])).join(""))]
 }
 
 function title(state) {
@@ -145,7 +145,7 @@ function title(state) {
 
 function said(state) {
   const { updates, full, end, top } = found(state)
-  return `${count(updates, "update")} in all, with the sum of rates of ${show(full / (top || 1))} updates at the peak. The last one is made at ${show(state.peak * end)}.`
+  return `The rates of ${count(updates, "update")} add up to as much as ${show(full / (top || 1))} at the highest rate. The last one is made at ${show(state.peak * end)}.`
 }
 
 function html(state) {

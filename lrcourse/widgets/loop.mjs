@@ -115,8 +115,11 @@ export const warns = ({ first, once, every }) => first === "scheduler" || (once 
 const END = 9999
 const start = { first: "optimizer", once: "update", every: 1, scaler: false, guard: false, moment: END }
 
+let last = ["", null] // the run of the last settings: the moment alone changes nothing in it
 function now(state) {
-  const { events, ...rest } = run(state)
+  const asked = JSON.stringify({ ...state, moment: 0 })
+  if (last[0] !== asked) last = [asked, run(state)]
+  const { events, ...rest } = last[1]
   const moment = Math.min(state.moment, events.length)
   return { ...rest, events, moment, event: events[moment - 1], made: moment ? events[moment - 1].made : 0 }
 }

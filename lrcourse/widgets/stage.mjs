@@ -129,7 +129,7 @@ function makePen(w, h, [x0, x1], [y0, y1], log) {
     down: (v, name = "", looks = "mark", row = 0) => `<path class="${looks}" d="M${px(X(v))} 0V${h}"/><text class="note" x="${px(X(v) + (X(v) > w * 0.7 ? -4 : 4))}" y="${13 + 15 * row}" text-anchor="${X(v) > w * 0.7 ? "end" : "start"}">${escape(name)}</text>`,
     note: ([x, y], text, anchor = "start", looks = "", dx = 0, dy = 0) =>
       `<text class="note ${looks}" x="${px(X(x) + dx)}" y="${px(Y(y) + dy)}" text-anchor="${anchor}">${escape(text)}</text>`,
-    handle: (point) => `<circle class="handle" cx="${px(X(point[0]))}" cy="${px(Y(point[1]))}" r="9"/>`,
+    handle: (point) => `<circle class="handle" cx="${px(X(point[0]))}" cy="${px(Y(point[1]))}" r="10"/>`,
   }
 }
 
@@ -147,7 +147,7 @@ const LOOKS = `
 .dots { fill: none; stroke: currentColor; stroke-linecap: round; } .area { fill: currentColor; fill-opacity: .16; } .faint { opacity: .55; }
 .c0 { color: var(--soft); } .c1 { color: var(--c1); } .c2 { color: var(--c2); } .c3 { color: var(--c3); } .c4 { color: var(--c4); }
 .figure text.c1 { fill: var(--c1); } .figure text.c2 { fill: var(--c2); } .figure text.c3 { fill: var(--c3); } .figure text.c4 { fill: var(--c4); } .figure text.c0 { fill: var(--soft); }
-.handle { fill: var(--c2); stroke: var(--paper); stroke-width: 2; cursor: grab; }`
+.handle { fill: var(--c2); stroke: var(--paper); stroke-width: 2; cursor: grab; touch-action: none; }`
 const STYLE = `.lr { ${LIGHT}; background: var(--paper); color: var(--ink); border: 1px solid var(--edge); border-radius: 6px; padding: .8rem 1rem; margin: .3rem 0; font: 15px/1.5 system-ui, sans-serif; max-width: 960px; box-sizing: border-box; color-scheme: light; }
 html[data-theme=dark] .lr, body[data-jp-theme-light=false] .lr { ${DARK}; color-scheme: dark; }
 @media (prefers-color-scheme: dark) { html:not([data-theme]) body:not([data-jp-theme-light]) .lr { ${DARK}; color-scheme: dark; } }
@@ -159,12 +159,12 @@ html[data-theme=dark] .lr, body[data-jp-theme-light=false] .lr { ${DARK}; color-
 .lr .slider > span { display: flex; justify-content: space-between; gap: .6rem; } .lr .value { font-variant-numeric: tabular-nums; font-weight: 600; white-space: nowrap; }
 .lr input[type=range] { display: block; width: 100%; height: 1.5rem; margin: 0; accent-color: var(--c1); cursor: pointer; }
 .lr .marks { position: relative; height: 1rem; margin: -.2rem 8px 0; font-size: 12px; color: var(--soft); } .lr .marks i { position: absolute; transform: translateX(-50%); font-style: normal; white-space: nowrap; line-height: 1rem; } .lr .marks i::before { content: ""; position: absolute; left: 50%; top: -.3rem; height: .35rem; border-left: 2px solid var(--c2); }
-.lr fieldset { border: 0; padding: 0; margin: 0; min-width: 0; display: flex; flex-wrap: wrap; flex-basis: 100%; } .lr legend { display: contents; } .lr legend b { font-weight: 400; font-size: 15px; margin-right: .8rem; line-height: 1.7rem; } .lr fieldset label { margin-right: 1.1rem; } .lr fieldset label, .lr .toggle { min-height: 1.7rem; display: inline-flex; gap: .35rem; align-items: center; cursor: pointer; }
+.lr fieldset { border: 0; padding: 0; margin: 0; min-width: 0; display: flex; flex-wrap: wrap; flex-basis: 100%; } .lr legend { display: contents; } .lr legend b { font-weight: 400; font-size: 15px; margin-right: .8rem; line-height: 1.5rem; } .lr fieldset label { margin-right: 1.1rem; } .lr fieldset label, .lr .toggle { min-height: 1.7rem; display: inline-flex; gap: .35rem; align-items: center; cursor: pointer; }
 .lr input[type=radio], .lr input[type=checkbox] { width: 1.05rem; height: 1.05rem; margin: 0; accent-color: var(--c1); flex: none; }
 .lr button, .lr select { font: inherit; color: var(--ink); background: var(--well); border: 1px solid var(--edge); border-radius: 4px; padding: .2rem .7rem; min-height: 2rem; cursor: pointer; max-width: 100%; } .lr button:disabled { opacity: .5; cursor: default; } .lr .play { background: var(--c1); color: var(--paper); border-color: var(--c1); font-weight: 600; }
 .lr :is(button, select, input, pre):focus-visible { outline: 3px solid var(--c2); outline-offset: 2px; }
 .lr .row { display: flex; flex-wrap: wrap; gap: 0 12px; } .lr .more { min-width: 0; flex: 1 1 100%; } .lr .figures + .more:empty { display: none; } .lr .row:has(.beside) .more { flex: 1 1 0; }
-.lr .figures { display: flex; flex-wrap: wrap; gap: 12px; margin: 0 0 .6rem; align-items: flex-start; } .lr .figures.drag .figure { touch-action: none; }
+.lr .figures { display: flex; flex-wrap: wrap; gap: 12px; margin: 0 0 .6rem; align-items: flex-start; }
 .lr pre { font: 13px/1.5 ui-monospace, monospace; background: var(--well); color: var(--ink); border: 1px solid var(--grid); border-radius: 4px; padding: .5rem .7rem; margin: 0 0 .6rem; overflow: auto; max-height: 22rem; white-space: pre; tab-size: 4; }
 .lr .said { margin: 0 0 .6rem; } .lr .controls:empty { display: none; } .lr .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 .lr .unseen-box { position: relative; } .lr mark { background: var(--c1); color: var(--paper); } .lr table { border-collapse: collapse; font-size: 14px; margin: 0 0 .6rem; } .lr td, .lr th { padding: .1rem .7rem .1rem 0; text-align: left; vertical-align: top; background: none; color: inherit; border: 0; }`
@@ -383,13 +383,14 @@ function show_on(spec, model, el) {
   root.append(make("style", {}, STYLE + LOOKS), make("p", { class: "prompt" }, spec.prompt), rows[0], make("div", { class: "row" }, figures, html), said, rows[1], below, make("div", { class: "unseen-box" }, heard))
   el.replaceChildren(root)
 
-  let [built, signature, frame, quiet] = [[], "", 0, 0]
+  let [built, signature, frame, quiet, width] = [[], "", 0, 0, 0]
   const state = () => spec.complete({ ...spec.start, ...model.get("state") })
 
+  const soon = () => { frame ||= requestAnimationFrame(draw) }
+
   function use(next) { // a control, or a pointer, has changed the state
-    model.set("state", next)
+    model.set("state", next) // which calls `soon`
     model.save_changes()
-    frame ||= requestAnimationFrame(draw)
   }
   Object.defineProperty(use, "state", { get: state })
   use.announce = (words) => {
@@ -419,7 +420,8 @@ function show_on(spec, model, el) {
     const list = spec.controls(now)
     build(list)
     list.forEach((control, i) => built[i].update(control, now, built[i].element))
-    const room = (root.clientWidth || 700) - 34
+    width = root.clientWidth
+    const room = (width || 700) - 34
     const beside = spec.beside && room >= spec.beside + 330 ? spec.beside + 12 : 0
     const side = Math.min(spec.panels ?? 1, room >= 520 ? 9 : 1)
     figures.innerHTML = spec.pictures(now, Math.floor((room - beside - 12 * (side - 1)) / side)).join("")
@@ -432,7 +434,6 @@ function show_on(spec, model, el) {
   }
 
   if (spec.drag) {
-    figures.classList.add("drag")
     const move = (event) => {
       const svg = figures.querySelector("svg")
       const box = svg.getBoundingClientRect()
@@ -450,13 +451,13 @@ function show_on(spec, model, el) {
     for (const end of ["pointerup", "pointercancel"]) figures.addEventListener(end, () => figures.removeEventListener("pointermove", move))
   }
 
-  const resized = new ResizeObserver(() => { frame ||= requestAnimationFrame(draw) })
+  const resized = new ResizeObserver(() => { if (root.clientWidth !== width) soon() })
   resized.observe(el)
-  model.on("change:state", draw)
+  model.on("change:state", soon)
   draw()
   return () => {
     resized.disconnect()
-    model.off("change:state", draw)
+    model.off("change:state", soon)
     for (const { stop } of built) stop?.()
   }
 }
