@@ -477,6 +477,7 @@ RUN = dict.fromkeys(("torch", "lambda", "lrcourse"), run_torch) | {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # torch's own, about calling `step(epoch)` inside its classes
 @pytest.mark.parametrize("target", RUN)
 def test_copied_code_gives_the_rates_of_the_schedule(target: str, monkeypatch: pytest.MonkeyPatch):

@@ -77,8 +77,7 @@ class Widget(anywidget.AnyWidget):
 def _shown(function: Callable[..., Widget], given: dict[str, Any]) -> Widget:
     """The widget of that name; each argument is checked by the kind that the function declares."""
     for key, kind in get_type_hints(function, include_extras=True).items():
-        if key in given:
-            check_argument(key, given[key], kind)
+        check_argument(key, given.get(key), kind)
     return Widget(function.__name__, **given)
 
 
@@ -138,18 +137,15 @@ def explorer(peak: Positive | None = None, total: Count | None = None) -> Widget
         peak: the rate at factor 1.
         total: updates in the run.
     """
-    table = recipes().reset_index()[["model", "year", "family", "stages"]]
-    return _shown(explorer, locals() | {"models": table.to_numpy().tolist(), "table": None})
+    models = recipes().reset_index()[["model", "year", "family", "stages"]].to_numpy().tolist()
+    return _shown(explorer, locals())
 
 
-def plateau(
-    patience: Steps | None = None, threshold: Share | None = None, noise: Share | None = None
-) -> Widget:
+def plateau(patience: Steps | None = None, noise: Share | None = None) -> Widget:
     """A scheduler that listens to a noisy metric: when it cuts, and when a run would be stopped.
 
     Args:
         patience: evaluations in a row that may bring nothing better.
-        threshold: by which share a value must be lower to count as better.
         noise: the error of the metric, as a share of it.
     """
     return _shown(plateau, locals())
