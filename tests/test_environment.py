@@ -177,7 +177,7 @@ def test_what_learners_run_imports_only_their_packages():
         needed |= set().union(*(imported(c.source) for c in cells if c.cell_type == "code"))
     distributions = packages_distributions()
     found = {canonicalize_name(distributions.get(name, [name])[0]) for name in needed}
-    brought = {"ipython", "cycler"}  # by ipykernel and matplotlib
+    brought = {"ipython", "cycler", "traitlets"}  # by ipykernel, matplotlib and anywidget
     assert found - brought <= set(LEARNERS)
 
 

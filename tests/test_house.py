@@ -39,6 +39,7 @@ ORDER = [
     "experiments",
     "pretrain",
     "chapters",
+    "widgets",
     "exercises",
 ]
 SHARED = {"main", "ROOT"}  # names that several modules may have: a command's door, the course

@@ -26,6 +26,7 @@ extensions = [
     "figures",
     "formulas",
     "terms",
+    "widgets",
 ]
 root_doc = "docs/site/index"
 include_patterns = [

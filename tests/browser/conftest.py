@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+AXE = "4.10.3"
 CHROMIUM = shutil.which(os.environ.get("CHROMIUM", "chromium")) or shutil.which("google-chrome")
 FLAGS = [
     "--no-sandbox",  # Chromium refuses root otherwise, and in CI's container we are root
@@ -71,6 +72,18 @@ def serve():
     for server in servers:
         server.shutdown()
         server.server_close()
+
+
+@pytest.fixture(scope="session")
+def axe():
+    """The accessibility checker, from npm."""
+    folder, npm = ROOT / "build" / "npm" / f"axe-{AXE}", shutil.which("npm")
+    script = folder / "node_modules" / "axe-core" / "axe.min.js"
+    if not script.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        install = [npm, "install", "--no-save", "--no-audit", "--no-fund", "--ignore-scripts"]
+        subprocess.run([*install, "--prefix", ".", f"axe-core@{AXE}"], cwd=folder, check=True)
+    return script.read_text(encoding="utf-8")
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):

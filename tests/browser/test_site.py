@@ -1,8 +1,6 @@
 """The site in a browser that reaches nothing else: whole, searchable, readable by all."""
 
 import re
-import shutil
-import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
@@ -11,7 +9,6 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 CHAPTERS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
-AXE = "4.10.3"
 # All that WCAG 2 asks at levels A and AA. Colours come from one style sheet and take the checker
 # most of its time, so they are looked at on one page of each kind.
 STANDARD = {"runOnly": ["wcag2a", "wcag2aa"], "rules": {"color-contrast": {"enabled": False}}}
@@ -64,18 +61,6 @@ class References(HTMLParser):
         self.ids |= {found.get("id"), found.get("name")}
         self.links += [found["href"]] if tag == "a" and found.get("href") else []
         self.images += [found] if tag == "img" else []
-
-
-@pytest.fixture(scope="module")
-def axe():
-    """The accessibility checker, from npm."""
-    folder, npm = ROOT / "build" / "npm" / f"axe-{AXE}", shutil.which("npm")
-    script = folder / "node_modules" / "axe-core" / "axe.min.js"
-    if not script.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        install = [npm, "install", "--no-save", "--no-audit", "--no-fund", "--ignore-scripts"]
-        subprocess.run([*install, "--prefix", ".", f"axe-core@{AXE}"], cwd=folder, check=True)
-    return script.read_text(encoding="utf-8")
 
 
 def test_each_page_is_whole_and_fits_and_bars_nobody(browser, site, pages, axe):
