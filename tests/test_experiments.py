@@ -34,7 +34,7 @@ SMALL = {
     ),
 }  # fmt: skip
 ASKED = [
-    Contrast("constant above linear", "planned/constant", "planned/linear"),
+    Contrast("constant instead of linear", "planned/constant", "planned/linear"),
     Contrast(
         "more so", "planned/constant", "planned/linear", ("listening/listener", "listening/linear")
     ),
@@ -80,7 +80,7 @@ def test_a_recording_holds_together_and_what_it_tells_is_computed(trial, folder)
     recording = read_recording("trial", folder=folder)
     ends = recording.ends("planned")
     assert ends.shape == (2, 2) and ends.index.min() >= 500
-    found = recording.finding("constant above linear")
+    found = recording.finding("constant instead of linear")
     by_hand = 100 * (ends["constant"] / ends["linear"] - 1)
     assert found.difference.mean == pytest.approx(by_hand.mean())
     assert found.difference.n == 2 and found.verdict in VERDICTS
@@ -201,7 +201,7 @@ def test_a_chapter_stops_where_a_recordings_sign_is_flipped(trial, folder, capsy
             frame.loc[rows, "test_loss"] = 2.0 * factor * noise
 
     rewritten(folder, apart)
-    asked = "constant above linear"
+    asked = "constant instead of linear"
     found = read_recording("trial", folder=folder).finding(asked)
     claim("A constant rate ends higher than a line", found, "higher")
     assert "✔ A constant rate ends higher than a line  [measured: recorded = +10.00 %" in (

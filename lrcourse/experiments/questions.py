@@ -51,10 +51,10 @@ def _each(pairs: Mapping[str, Sequence[str]]) -> Callable[[Mapping[str, Part]], 
 
     def contrasts(parts: Mapping[str, Part]) -> list[Contrast]:
         asked = []
-        for part, (a, others) in product(parts, pairs.items()):
+        for (a, others), part in product(pairs.items(), parts):
             where = f", {part}" if len(parts) > 1 else ""
             asked += [
-                Contrast(f"{a} above {b}{where}", f"{part}/{a}", f"{part}/{b}") for b in others
+                Contrast(f"{a} instead of {b}{where}", f"{part}/{a}", f"{part}/{b}") for b in others
             ]
         return asked
 
@@ -87,7 +87,7 @@ def _growth_contrasts(parts: Mapping[str, Part]) -> list[Contrast]:
     asked = _each({"constant": ("linear",)})(parts)
     for more, less in ((long, short), (wide, middle), (widest, long)):
         taken = (f"{less}/constant", f"{less}/linear")
-        what = f"that gap at {more}, less that at {less}"
+        what = f"constant instead of linear: {more}, less {less}"
         asked.append(Contrast(what, f"{more}/constant", f"{more}/linear", less=taken))
     return asked
 
@@ -104,7 +104,8 @@ def _shapes(scale: Scale) -> dict[str, Part]:
     def shapes(n: int) -> dict[str, Schedule]:
         return {
             "constant": Constant(),
-            "exponential": Exponential(0.01 ** (1 / n)),
+            "exponential to 10 %": Exponential(0.1 ** (1 / n)),
+            "exponential to 1 %": Exponential(0.01 ** (1 / n)),
             "cosine": Cosine(n),
             "linear": Linear(1, 0, n),
         }
@@ -166,7 +167,7 @@ def _floor_contrasts(parts: Mapping[str, Part]) -> list[Contrast]:
     few, *_, many = parts
     asked = _each({"to a tenth": ("to zero",)})(parts)
     pair = (f"{few}/to a tenth", f"{few}/to zero")
-    what = f"that gap at {many}, less that at {few}"
+    what = f"a tenth instead of zero: {many}, less {few}"
     return [*asked, Contrast(what, f"{many}/to a tenth", f"{many}/to zero", less=pair)]
 
 
@@ -244,11 +245,17 @@ def _stopping_contrasts(parts: Mapping[str, Part]) -> list[Contrast]:
 _CUTS = [*(f"at {share} %" for share in (30, 50, 70, 90, 95)), "at 50, 75 and 90 %", "constant"]
 _COOLDOWNS = ("5 %", "10 %", "20 %", "40 %", "70 %")
 
+_SHAPES = ("constant", "cosine", "exponential to 10 %", "exponential to 1 %")
+
 EXPERIMENTS = {
     "growth": Experiment(
         "How much does a decay gain, and what makes it gain more: a larger model or a longer run?",
         13, "Bergsma et al. 2025; Hägele et al. 2024", _growth, _growth_contrasts,
-        tried="Transformers of 11 to 63 thousand parameters; 20 to 117 tokens a parameter",
+        tried=(
+            "Transformers of 11, 30 and 63 thousand parameters; width 18 at 20, 55 and 117 tokens "
+            "a parameter, the wider ones at 20; a straight line to zero; warmup over at most 100 "
+            "updates"
+        ),
         scales=("cpu", "gpu"),
     ),
     "schedules": Experiment(
@@ -258,25 +265,37 @@ EXPERIMENTS = {
             "constant": ("step", "linear", "cosine-10%", "cosine", "wsd", "inverse-sqrt"),
             "cosine": ("wsd", "linear"),
         }),
-        tried="a Transformer of 30 thousand parameters, 1000 updates",
+        tried=(
+            "a Transformer of 30 thousand parameters; warmup over a tenth of the run; wsd cools "
+            "down over the last fifth"
+        ),
         scales=("cpu", "gpu"),
     ),
     "shapes": Experiment(
         "Cosine, exponential or a straight line?", 5,
         "Defazio et al. 2023: the line is best or close to it", _shapes,
-        _each({"constant": ("linear", "exponential"), "cosine": ("linear", "exponential")}),
-        tried="a small network that guesses the next character; two lengths, two batches",
+        _each(dict.fromkeys(_SHAPES, ("linear",))),
+        tried=(
+            "a network of one hidden layer, 19 thousand parameters, that guesses the next "
+            "character; to zero, but for the exponentials; no warmup"
+        ),
     ),
     "cuts": Experiment(
         "When should the rate be cut?", 4, "Bi et al. 2024: cuts at 80 and 90 %", _cuts,
         _each(dict.fromkeys(_CUTS, ("at 80 %",)) | {"at 80 %": ("linear",)}),
-        tried="a small network that guesses the next character, 1000 updates",
+        tried=(
+            "a network of one hidden layer that guesses the next character; one cut to a tenth, "
+            "or three to 0.3 each"
+        ),
     ),
     "horizon": Experiment(
         "What does a cosine cost that is longer than the run?", 6,
         "Hoffmann et al. 2022: over 25 % too long ends clearly higher", _horizon,
         _each(dict.fromkeys(("1.25×", "1.5×", "2×", "5×"), ("1×",))),
-        tried="a Transformer of 30 thousand parameters, 1000 updates",
+        tried=(
+            "a Transformer of 30 thousand parameters; a cosine to a tenth after a warmup over a "
+            "tenth of the run; 2× is one planned for twice the run and cut off at its end"
+        ),
         scales=("cpu", "gpu"),
     ),
     "cooldown": Experiment(
@@ -285,13 +304,19 @@ EXPERIMENTS = {
         _cooldown,
         _each(dict.fromkeys(_COOLDOWNS, ("cosine",))
               | {"20 %, 1 − √": ("20 %",), "cosine": ("line",)}),
-        tried="a Transformer of 30 thousand parameters, 1000 updates",
+        tried=(
+            "a Transformer of 30 thousand parameters; a constant rate after a warmup over a "
+            "tenth, then down to zero over the share named; the cosine goes to zero too"
+        ),
         scales=("cpu", "gpu"),
     ),
     "floor": Experiment(
         "Down to zero, or to a tenth?", 5,
         "Bergsma et al. 2025: zero wins from 20 tokens a parameter on", _floor, _floor_contrasts,
-        tried="a Transformer of 6 thousand parameters, 20 to 200 tokens a parameter",
+        tried=(
+            "a Transformer of 6 thousand parameters, 20 to 200 tokens a parameter; a straight "
+            "line; warmup over at most 100 updates"
+        ),
         scales=("cpu", "gpu"),
     ),
     "cycles": Experiment(

@@ -7,7 +7,7 @@ one goes on where it stopped.
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -99,18 +99,26 @@ def run_experiment(
             kept = [t for t in recording.about["parts"] if t in parts and t != title]
             frames = [*(old[old["part"] == t] for t in kept), frame]
             told = {t: recording.about["parts"][t] for t in kept} | told
-        about = {
-            "experiment": name, "scale": scale, "asks": experiment.asks,
-            "source": experiment.source, "margin": experiment.margin,
-            "command": f"python -m lrcourse.experiments run {name} --scale {scale}",
-            "corpus": {"what": "the source of sympy", "digest": sympy_digest()},
-            "contrasts": [vars(contrast) for contrast in experiment.contrasts(parts)],
-            "parts": told,
-        }  # fmt: skip
-        recording = Recording(pd.concat(frames, ignore_index=True), about)
+        recording = Recording(pd.concat(frames, ignore_index=True), _about(name, scale, told))
         write_recording(recording, name, scale, folder)
     assert recording is not None  # there is a part, and it was run or read
+    about = _about(name, scale, recording.about["parts"])
+    if as_written(about)["contrasts"] != recording.about["contrasts"]:  # other questions, same runs
+        recording = Recording(recording.frame, about)
+        write_recording(recording, name, scale, folder)
     return recording
+
+
+def _about(name: str, scale: str, parts: Mapping[str, Any]) -> dict[str, Any]:
+    """What a recording says of itself, beside its parts."""
+    experiment = EXPERIMENTS[name]
+    asked = experiment.contrasts(experiment.parts(SCALES[scale]))
+    return {
+        "experiment": name, "scale": scale, "asks": experiment.asks, "source": experiment.source,
+        "margin": experiment.margin, "contrasts": [vars(contrast) for contrast in asked],
+        "command": f"python -m lrcourse.experiments run {name} --scale {scale}",
+        "corpus": {"what": "the source of sympy", "digest": sympy_digest()}, "parts": parts,
+    }  # fmt: skip
 
 
 def _recorded(name: str, scale: str, folder: Path) -> Recording | None:
