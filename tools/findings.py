@@ -6,43 +6,132 @@ writes it and a forest plot an experiment under docs/findings. A test refuses a 
 what the recordings say.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from lrcourse import plots
-from lrcourse.comparison import leaders
-from lrcourse.evidence import VERDICTS, Finding
+from lrcourse.comparison import leaders, per_cent
+from lrcourse.evidence import Finding
 from lrcourse.experiments.declared import Contrast
 from lrcourse.experiments.questions import EXPERIMENTS
 from lrcourse.experiments.recordings import FOLDER, Recording, read_recording
 from lrcourse.files import ROOT, write_whole
 
-__all__ = ["FINDINGS", "FORESTS", "draw_forest", "findings_page", "latest", "write_findings"]
+__all__ = [
+    "ANSWERS",
+    "FINDINGS",
+    "FORESTS",
+    "draw_forest",
+    "findings_page",
+    "latest",
+    "write_findings",
+]
 
 FINDINGS = ROOT / "docs" / "findings.md"
 FORESTS = ROOT / "docs" / "findings"
 
 _HEAD = (
     "# What the course found\n\n"
-    "Each line below is a comparison that was declared before it was run: who is compared, "
-    "which peak rates are tried, how many seeds judge, how large a difference must be to "
-    "matter. Each schedule gets its own best peak, tuned on a few seeds by the loss on "
-    "validation text. Then all are trained with other seeds, the same ones for each, and "
-    "judged by the loss on test text. The figure is by how many per cent of the test loss the "
-    "first ends **above** the second, so that plus means worse, with Student's 95 % interval "
-    "over the seeds.\n\n"
-    "The verdict is computed from the interval and the margin. An interval wholly on one side "
-    "of zero says *higher* or *lower*, with *by less than matters* where it also lies wholly "
-    "within the margin. An interval around zero and within the margin says *no difference "
-    "that matters*. Any other says *not settled*: these runs are too few to tell. No "
-    "correction is made for the number of lines on this page. Where a best schedule is named, "
-    "it is (Holm, 1979): it stands alone only if it can be told from every other.\n\n"
-    "All models are small, because everything here can be run again on a laptop, and all "
-    "learn from the same text, the source of sympy. What larger models do is said where a "
-    "paper says it. `python -m lrcourse.experiments show NAME` prints the tuning grid behind "
-    "a section, `run NAME` makes it anew, and `recheck` repeats a part of it: CI does. The "
-    "[list of all claims](claims.md) that the chapters run is an appendix to this page.\n"
+    "**How to read it.** Each section is a question that people ask, with its answer, a "
+    "figure and a table. A row of the table compares two schedules: *A instead of B* is what "
+    "it costs to train with A instead of B, in per cent of the loss on the test text, so plus "
+    "means that A is worse. The 95 % interval is Student's, over the seeds. A *seed* fixes a "
+    "run's first weights and the order of its text; both schedules of a row are trained with "
+    "the same seeds. An *update* is one step of the optimizer, and a *batch* is how many "
+    "windows of text it looks at. The *peak* is the largest rate of a run.\n\n"
+    "**How it was done.** Everything that could be chosen to fit a result was declared before "
+    "the run: who is compared, which peaks are tried, how many seeds judge, how large a "
+    "difference must be to matter. Each schedule gets its own best peak, tuned on a few seeds "
+    "by the loss on validation text; a best peak at the end of what was tried is refused. "
+    "Then all are trained with other seeds and judged by the loss on test text.\n\n"
+    "**What the verdicts mean.** They are computed from the interval and the margin, which is "
+    "half a per cent. *Higher*: the interval lies above zero, so A is worse than B. *Lower*: "
+    "below zero, so A is better. *… by less than matters*: that too, but the whole interval "
+    "lies within the margin. *No difference that matters*: the interval holds zero and lies "
+    "within the margin. *Not settled*: all else, these runs are too few to tell. A difference "
+    "can be sure and small, so look at its size as well. With some eighty rows, a few "
+    "intervals will miss the truth by chance; where a lowest schedule is named among several, "
+    "that is corrected for (Holm's method, 1979).\n\n"
+    "**How far it reaches.** All models are small, because everything here can be run again "
+    "on a laptop, and all learn from one text, the source of sympy, byte by byte. What larger "
+    "models do is said where a paper says it. `python -m lrcourse.experiments show NAME` "
+    "prints the tuning behind a section, `run NAME` makes it anew, and `recheck` repeats a "
+    "part of it, as the course's own tests do. The [list of all claims](claims.md) that the "
+    "chapters run is an appendix to this page.\n"
 )
+
+
+def _said(found: Mapping[str, Finding], verdict: str, *names: str) -> bool:
+    """Whether all findings whose question holds one of the names have this verdict."""
+    asked = [one for one in found.values() if any(name in one.asks for name in names)]
+    return bool(asked) and all(one.verdict == verdict for one in asked)
+
+
+def _nats(found: Mapping[str, Finding], asks: str) -> float:
+    difference = found[asks].nats
+    assert difference is not None  # recordings give both units
+    return difference.mean
+
+
+_LONGER = "constant instead of linear: width 18, 2479 updates, less width 18, 426 updates"
+_LARGER = "constant instead of linear: width 48, 2479 updates, less width 18, 2479 updates"
+
+# What a section answers, in words, and when that is what was found: made false by a new recording,
+# it stops the page.
+ANSWERS: dict[str, tuple[str, Callable[[Mapping[str, Finding]], bool]]] = {
+    "growth": (
+        "A straight line to zero beats a constant rate at every size and length tried, and by "
+        "more, the longer the training. Length does it: in nats the larger models gain hardly "
+        "more than the small one does at the same length; in per cent they do, because their loss "
+        "is smaller.",
+        lambda f: (
+            _said(f, "higher", "constant instead of linear, width")
+            and f[_LONGER].verdict == "higher"
+            and _nats(f, _LARGER) < 0.2 * _nats(f, _LONGER)
+        ),
+    ),
+    "horizon": (
+        "A cosine planned for a quarter more than the run does no harm. One planned for twice the "
+        "run costs more than matters, and five times the run costs more still. (A cosine that is "
+        "a little too long ends above its floor, so this is also the question of the floor.)",
+        lambda f: (
+            f["1.25× instead of 1×"].verdict == "lower, by less than matters"
+            and _said(f, "higher", "2× instead", "5× instead")
+            and f["5× instead of 1×"].difference.mean > f["2× instead of 1×"].difference.mean
+        ),
+    ),
+    "cooldown": (
+        "A constant rate with a straight cooldown to zero over 10 % of the run or more ends lower "
+        "than a cosine to zero; over 5 % the two do not differ by what matters. The shape 1 − √ "
+        "does no better than a straight line here, where the paper found a small gain.",
+        lambda f: (
+            _said(f, "lower", "10 % instead", "20 % instead of cosine", "40 %", "70 %")
+            and f["5 % instead of cosine"].verdict == "no difference that matters"
+            and f["20 %, 1 − √ instead of 20 %"].verdict == "no difference that matters"
+        ),
+    ),
+    "floor": (
+        "It depends on the length of training. At 20 tokens a parameter a tenth is a little "
+        "better; at 80 and at 200 zero is, and the longer the training, the more. The paper, with "
+        "models ten thousand times as large, finds zero ahead from 20 tokens a parameter on.",
+        lambda f: (
+            f["a tenth instead of zero: 200 tokens a parameter, less 20 tokens a parameter"].verdict
+            == "higher"
+            and f["to a tenth instead of to zero, 20 tokens a parameter"].verdict == "lower"
+            and _said(f, "higher", "zero, 80 tokens", "zero, 200 tokens")
+        ),
+    ),
+    "cycles": (
+        "No cycle and no restart ends below a schedule that falls once. Cycles with Smith's base "
+        "of a quarter do end lower than a constant rate, so a deep base was what spoilt them in "
+        "the first edition; one-cycle, which falls once, comes closest to the straight line.",
+        lambda f: (
+            _said(f, "higher", "triangular, base 1/4 instead of linear", "restarts")
+            and _said(f, "higher", "triangular, base 1/3", "triangular2")
+            and _said(f, "lower", "instead of constant")
+        ),
+    ),
+}
 
 
 def latest() -> dict[str, Recording]:
@@ -63,11 +152,9 @@ def findings_page() -> str:
 def _section(name: str, recording: Recording) -> str:
     experiment, about = EXPERIMENTS[name], recording.about
     chapter = next((ROOT / "notebooks").glob(f"{experiment.chapter:02}_*.ipynb"))
-    verdicts = [found.verdict for found in recording.findings()]
-    counts = [f"{verdicts.count(one)} {one}" for one in VERDICTS if one in verdicts]
-    lines = [f"## {about['asks']}", "", f"{len(verdicts)} comparisons: {'; '.join(counts)}.", ""]
+    lines = [f"## {about['asks']}", "", _answer(name, recording), ""]
     lines += [f"![{_alt(recording)}](findings/{name}.png)", ""]
-    lines += ["| compared | ends above by | 95 % interval | in nats | seeds | verdict |"]
+    lines += ["| compared | costs | 95 % interval | in nats | seeds | verdict |"]
     lines += ["|---|---|---|---|---|---|"]
     for found in recording.findings():
         low, high = found.difference.interval
@@ -119,24 +206,37 @@ def _saved(recording: Recording) -> list[str]:
         if found.verdict == "higher" and saved is not None:
             low, high = saved.interval
             told.append(f"{contrast.asks}: {saved.mean:.0f} % ({low:.0f} … {high:.0f})")
-    text = "; ".join(told)
-    return (
-        [f"- **Updates saved** by the second, at least, read off its curve: {text}."]
-        if told
-        else []
-    )
+    sooner = "the second is as low as the first ends with so many of its updates still to come"
+    return [
+        f"- **Sooner**, where the curves are fine enough to tell: {sooner}: {'; '.join(told)}."
+    ] * bool(told)
 
 
 def _winners(recording: Recording) -> list[str]:
+    """Of each part the lowest schedule, and how far it is ahead."""
     lines = []
     for title in recording.about["parts"]:
         ends = recording.ends(title).dropna()
         if ends.shape[1] > 2:
             first, *others = leaders(ends)
             where = f" ({title})" if len(recording.about["parts"]) > 1 else ""
-            tied = f"; not told from it: {', '.join(others)}" if others else ", alone"
-            lines.append(f"- **Lowest{where}:** {first}{tied}.")
+            second = ends.drop(columns=first).mean().idxmin()
+            ahead = per_cent(ends, str(second), first).mean
+            tied = f"cannot be told from it: {', '.join(others)}" if others else "told from all"
+            lines.append(f"- **Lowest{where}:** {first}, {ahead:.2f} % ahead of {second}; {tied}.")
     return lines
+
+
+def _answer(name: str, recording: Recording) -> str:
+    """The answer in words, which stands only while what was found is as it says.
+
+    Raises:
+        ValueError: it is not.
+    """
+    sentence, holds = ANSWERS[name]
+    if not holds({found.asks: found for found in recording.findings()}):
+        raise ValueError(f"the recording {name} does not say any more: {sentence}")
+    return sentence
 
 
 def _alt(recording: Recording) -> str:
@@ -149,8 +249,8 @@ def draw_forest(recording: Recording) -> plots.Picture:
     """The forest plot of a recording."""
     found: dict[str, Finding] = {one.asks: one for one in recording.findings()}
     label = (
-        "difference of the test loss at the end, %, with 95 % interval\n"
-        "(right of zero: the first ends higher, which is worse)"
+        "what the first costs instead of the second, % of the test loss, with 95 % interval\n"
+        "(right: worse; grey: too little to matter; open point: not settled)"
     )
     return plots.forest(found, x=label, alt=_alt(recording), title=recording.about["asks"])
 
