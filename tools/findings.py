@@ -113,7 +113,7 @@ ANSWERS: dict[str, tuple[str, Callable[[Mapping[str, Finding]], bool]]] = {
     "floor": (
         "It depends on the length of training. At 20 tokens a parameter a tenth is a little "
         "better; at 80 and at 200 zero is, and the longer the training, the more. The paper, with "
-        "models ten thousand times as large, finds zero ahead from 20 tokens a parameter on.",
+        "far larger models, finds zero ahead from 20 tokens a parameter on.",
         lambda f: (
             f["a tenth instead of zero: 200 tokens a parameter, less 20 tokens a parameter"].verdict
             == "higher"
@@ -123,8 +123,8 @@ ANSWERS: dict[str, tuple[str, Callable[[Mapping[str, Finding]], bool]]] = {
     ),
     "cycles": (
         "No cycle and no restart ends below a schedule that falls once. Cycles with Smith's base "
-        "of a quarter do end lower than a constant rate, so a deep base was what spoilt them in "
-        "the first edition; one-cycle, which falls once, comes closest to the straight line.",
+        "of a quarter do end lower than a constant rate. (The first edition gave them a base of a "
+        "25th, and saw no gain.) One-cycle, which falls once, comes closest to the straight line.",
         lambda f: (
             _said(f, "higher", "triangular, base 1/4 instead of linear", "restarts")
             and _said(f, "higher", "triangular, base 1/3", "triangular2")
@@ -207,9 +207,8 @@ def _saved(recording: Recording) -> list[str]:
             low, high = saved.interval
             told.append(f"{contrast.asks}: {saved.mean:.0f} % ({low:.0f} … {high:.0f})")
     sooner = "the second is as low as the first ends with so many of its updates still to come"
-    return [
-        f"- **Sooner**, where the curves are fine enough to tell: {sooner}: {'; '.join(told)}."
-    ] * bool(told)
+    text = f"- **Sooner**, where the curves are fine enough to tell: {sooner}: {'; '.join(told)}."
+    return [text] if told else []
 
 
 def _winners(recording: Recording) -> list[str]:
