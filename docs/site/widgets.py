@@ -22,6 +22,9 @@ def script(name: str) -> str:
     """The module `name` as a classic script that looks for its boxes."""
     code = re.sub("^export default ", "const widget = ", bundle(name), flags=re.MULTILINE)
     code = re.sub("^export ", "", code, flags=re.MULTILINE)
+    code = re.sub(
+        r"^ *(//|/\*\*|\*).*\n|^ +|^\n", "", code, flags=re.MULTILINE
+    )  # made to be read: there
     start = f'widget.embed("{name}")'
     return f'addEventListener("DOMContentLoaded", () => {{\n{code}\n{start}\n}})\n'
 

@@ -154,7 +154,7 @@ html[data-theme=dark] .lr, body[data-jp-theme-light=false] .lr { ${DARK}; color-
 @media print { html .lr.lr { ${LIGHT}; break-inside: avoid; } .lr .controls { display: none; } }
 .lr p { margin: 0 0 .6rem; } .lr .prompt { font-weight: 600; }
 .lr .controls { display: flex; flex-wrap: wrap; gap: .5rem 1.4rem; margin: 0 0 .7rem; align-items: start; }
-.lr .control { display: block; } .lr .control.wide, .lr .rule { flex-basis: 100%; } .lr .rule { font-weight: 600; margin: .2rem 0 -.3rem; }
+.lr .control { display: block; min-width: 0; max-width: 100%; } .lr .control.wide, .lr .rule { flex-basis: 100%; } .lr .rule { font-weight: 600; margin: .2rem 0 -.3rem; }
 .lr .slider { flex: 1 1 200px; max-width: 300px; position: relative; }
 .lr .slider > span { display: flex; justify-content: space-between; gap: .6rem; } .lr .value { font-variant-numeric: tabular-nums; font-weight: 600; white-space: nowrap; }
 .lr input[type=range] { display: block; width: 100%; height: 1.5rem; margin: 0; accent-color: var(--c1); cursor: pointer; }
