@@ -131,6 +131,27 @@ ANSWERS: dict[str, tuple[str, Callable[[Mapping[str, Finding]], bool]]] = {
             and _said(f, "lower", "instead of constant")
         ),
     ),
+    "plateau": (
+        "With a clean metric the plateau scheduler ends lower than a constant rate and no lower "
+        "than a straight line to zero: higher at PyTorch's defaults, and not to be told from it "
+        "when it halves the rate after three bad values. A noisy metric spoils both, and costs "
+        "more than anything else on this page. The clean one has its price as well: it reads more "
+        "text than the run learns from.",
+        lambda f: (
+            _said(f, "higher", "constant instead", "noisy instead", "defaults, clean instead")
+            and f["half after 3, clean instead of linear"].verdict == "not settled"
+        ),
+    ),
+    "cuts": (
+        "Between 70 and 90 % of the run, if there is to be one cut. At 30 or 50 % it comes too "
+        "early and at 95 % too late, each by more than matters; three smaller cuts cannot be told "
+        "from the one at 80 %. A straight line to zero ends lower than that.",
+        lambda f: (
+            _said(f, "higher", "30 %", "at 50 % instead", "95 %", "constant", "of linear")
+            and f["at 90 % instead of at 80 %"].verdict == "no difference that matters"
+            and _said(f, "not settled", "at 70 %", "at 50, 75")
+        ),
+    ),
 }
 
 

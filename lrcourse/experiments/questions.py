@@ -328,7 +328,10 @@ EXPERIMENTS = {
             "triangular, base 1/3": ("linear",), "triangular2, base 1/4": ("linear",),
             "restarts, equal": ("cosine",), "restarts, doubling": ("cosine",),
         }),
-        tried="a small network that guesses the next character, 1200 updates",
+        tried=(
+            "a network of one hidden layer that guesses the next character; the rate alone moves, "
+            "the momentum stays"
+        ),
     ),
     "plateau": Experiment(
         "Does a rate that listens to the loss end lower than a plan?", 8, "", _plateau,
@@ -338,7 +341,11 @@ EXPERIMENTS = {
             "defaults, noisy": ("defaults, clean", "linear"),
             "half after 3, noisy": ("half after 3, clean", "linear"),
         }),
-        tried="a small network that guesses the next character, 2000 updates",
+        tried=(
+            "a network of one hidden layer that guesses the next character; evaluated every 20 "
+            "updates on 2048 windows of validation text (clean) or on 64, drawn anew (noisy); 2048 "
+            "are 1.6 times what the run learns from"
+        ),
     ),
     "stopping": Experiment(
         "Does early stopping save a decay?", 8, "Prechelt 1998", _stopping, _stopping_contrasts,
