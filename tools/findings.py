@@ -152,6 +152,17 @@ ANSWERS: dict[str, tuple[str, Callable[[Mapping[str, Finding]], bool]]] = {
             and _said(f, "not settled", "at 70 %", "at 50, 75")
         ),
     ),
+    "stopping": (
+        "Hardly, where the peak was tuned for the end of the run, as here: at such peaks there is "
+        "little left to stop. Constant rate and straight line, both stopped early, do not differ "
+        "by what matters. Larger peaks overfit, and there early stopping has more to save; that "
+        "was not compared.",
+        lambda f: (
+            _said(f, "higher, by less than matters", "to its end")
+            and f["constant instead of linear, both stopped early"].verdict
+            == "no difference that matters"
+        ),
+    ),
 }
 
 
