@@ -131,8 +131,8 @@ class Recording:
 def provenance(**about: Any) -> dict[str, Any]:
     """`about`, and with it: date (UTC), versions, commit, and a digest of the package's source.
 
-    The commit is None outside a git checkout, and `changed` says whether tracked files differ from
-    it; the digest tells the code apart in either case.
+    The commit is None outside a git checkout, and `changed` says whether the package or the pins
+    differ from it; the digest tells the code apart in either case.
     """
     code = hashlib.sha256()
     for path in sorted((ROOT / "lrcourse").rglob("*.py")):
@@ -148,7 +148,7 @@ def provenance(**about: Any) -> dict[str, Any]:
             "pandas": pd.__version__,
         },
         "commit": _git("rev-parse", "HEAD"),
-        "changed": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "changed": bool(_git("status", "--porcelain", "--", "lrcourse", "constraints.txt")),
         "code": code.hexdigest()[:16],
         "format": _FORMAT,
     }
