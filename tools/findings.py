@@ -163,6 +163,22 @@ ANSWERS: dict[str, tuple[str, Callable[[Mapping[str, Finding]], bool]]] = {
             == "no difference that matters"
         ),
     ),
+    "schedules": (
+        "Any that falls: each of the six ends lower than a constant rate, by more than matters. "
+        "Of those, a constant rate with a cooldown over the last fifth (wsd) and a straight line "
+        "end lower than a cosine to zero. The paper found cooldown and cosine to match.",
+        lambda f: _said(f, "higher", "constant instead", "cosine instead"),
+    ),
+    "norms": (
+        "Both kinds gain by one here, each tuned by itself, and Post-LN gains over twice as much. "
+        "That Pre-LN does without, as the paper says of its models, is not seen: what it loses is "
+        "small, and more than the margin.",
+        lambda f: (
+            _said(f, "higher", "without warmup")
+            and f["without warmup instead of with warmup, Post-LN"].difference.mean
+            > 2 * f["without warmup instead of with warmup, Pre-LN"].difference.mean
+        ),
+    ),
 }
 
 
