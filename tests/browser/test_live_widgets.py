@@ -48,7 +48,7 @@ def page(browser, page_file):
     tab.on("request", lambda r: asked.append(r.url))
     tab.on("console", lambda m: wrong.append(m.text) if m.type == "error" else None)
     tab.on("pageerror", lambda e: wrong.append(str(e)))
-    tab.goto(page_file.as_uri())
+    tab.goto(page_file.as_uri(), timeout=120_000)  # the first page waits for a cold browser
     yield tab
     context.close()
     assert wrong == []
