@@ -179,6 +179,18 @@ ANSWERS: dict[str, tuple[str, Callable[[Mapping[str, Finding]], bool]]] = {
             > 2 * f["without warmup instead of with warmup, Pre-LN"].difference.mean
         ),
     ),
+    "shapes": (
+        "A straight line to zero, by a little. The cosine and an exponential to a tenth end "
+        "higher at both lengths and both batches; an exponential to a hundredth, which has left "
+        "most of its way by the middle of the run, costs far more. A constant rate costs more the "
+        "longer the run is and the larger the batch; in the shortest run of small batches it "
+        "cannot be told from the line.",
+        lambda f: (
+            _said(f, "higher", "cosine instead", "exponential to")
+            and f["constant instead of linear, 500 updates of 32"].verdict == "not settled"
+            and _said(f, "higher", "linear, 500 updates of 128", "linear, 2000")
+        ),
+    ),
 }
 
 
