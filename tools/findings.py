@@ -96,7 +96,7 @@ ANSWERS: dict[str, tuple[str, Callable[[Mapping[str, Finding]], bool]]] = {
         "a little too long ends above its floor, so this is also the question of the floor.)",
         lambda f: (
             f["1.25× instead of 1×"].verdict == "lower, by less than matters"
-            and _said(f, "higher", "2× instead", "5× instead")
+            and f["2× instead of 1×"].verdict == f["5× instead of 1×"].verdict == "higher"
             and f["5× instead of 1×"].difference.mean > f["2× instead of 1×"].difference.mean
         ),
     ),
