@@ -308,7 +308,7 @@ def draw_forest(recording: Recording) -> plots.Picture:
     """The forest plot of a recording."""
     found: dict[str, Finding] = {one.asks: one for one in recording.findings()}
     label = (
-        "what the first costs instead of the second, % of the test loss, with 95 % interval\n"
+        "what the first costs instead of the second, % of the test loss\n"
         "(right: worse; grey: too little to matter; open point: not settled)"
     )
     return plots.forest(found, x=label, alt=_alt(recording), title=recording.about["asks"])
