@@ -30,7 +30,7 @@ SMALL = {
     "planned": Part(PLANS, [0.002, 0.008, 0.032, 0.128], 200, 16, tuning=1, seeds=2),
     "listening": Part(
         {"listener": Listener(64, {"patience": 1}, every=50), "linear": Linear(1, 0, 200)},
-        [0.008], 200, 16, tuning=1, seeds=2,
+        [0.008], 200, 16, tuning=1, seeds=2, every=50,
     ),
 }  # fmt: skip
 ASKED = [

@@ -79,7 +79,7 @@ def _repeated(
     part: Part, recording: Recording, title: str, whole: bool, draw: int
 ) -> Iterator[str]:
     """Runs whose first updates do not come out again."""
-    known = task(part, torch.device("cpu")) | {"every": FIRST, "steps": FIRST, "evaluate": None}
+    known = task(part, torch.device("cpu")) | {"steps": FIRST, "evaluate": None}
     known["stacked"] = recording.about["parts"][title]["path"] == "stacked"
     for phase in ("tuning", "compared"):
         rows = recording.rows(phase, title)
@@ -88,6 +88,7 @@ def _repeated(
         for (schedule, peak), runs in drawn.groupby(["schedule", "peak"], sort=False):
             plans = {str(schedule): part.schedules[str(schedule)]}
             again = trained(peaks=[float(peak)], seeds=runs["seed"], schedules=plans, **known)
+            again = again[again["step"] == FIRST]
             both = runs.merge(again, on="seed", suffixes=("", "_again"))
             far = ~np.isclose(both["loss"], both["loss_again"], rtol=TOLERANCE)
             for one in both[far].itertuples():
