@@ -151,7 +151,11 @@ def test_a_changed_figure_is_found_out(trial, folder):
     rewritten(folder, first)
     (said,) = recheck("trial", whole=True, folder=folder)
     assert said.startswith("trial, planned: constant at") and "recorded is" in said
-    rewritten(folder, lambda frame: frame["loss"].update(frame["loss"] * 1.01))
+
+    def all_of_them(frame):
+        frame["loss"] *= 1.01
+
+    rewritten(folder, all_of_them)
     assert len(recheck("trial", folder=folder)) == 4, "a drawn run of each part and phase"
 
 
@@ -208,7 +212,12 @@ def test_a_chapter_stops_where_a_recordings_sign_is_flipped(trial, folder, capsy
         capsys.readouterr().out
     )
     flipped = {"constant": "linear", "linear": "constant"}
-    rewritten(folder, lambda f: f["schedule"].update(f["schedule"].replace(flipped)))
+
+    def flip(frame):
+        planned = frame["part"] == "planned"
+        frame.loc[planned, "schedule"] = frame.loc[planned, "schedule"].replace(flipped)
+
+    rewritten(folder, flip)
     found = read_recording("trial", folder=folder).finding(asked)
     with pytest.raises(ClaimError, match="does not hold in this run: A constant rate"):
         claim("A constant rate ends higher than a line", found, "higher")
