@@ -94,7 +94,7 @@ class Part:
     steps: int
     batch: int = 64
     model: Mapping[str, Any] = field(default_factory=dict)
-    optimizer: type[Optimizer] = AdamW
+    optimizer: type[Optimizer] = field(default_factory=lambda: AdamW)
     settings: Mapping[str, Any] = field(default_factory=dict)
     tuning: int = 3
     seeds: int = 16

@@ -114,7 +114,9 @@ def test_a_pointer_drags_the_start_and_draws_a_schedule(page):
     assert -1.5 < float(start.input_value()) < 0
     widget = one(page, "explorer")
     widget.get_by_label("Begin with").select_option("draw")
-    widget.locator("svg.figure").scroll_into_view_if_needed()
+    # In one go: the figure is drawn anew, and what was found before may be gone.
+    widget.locator("svg.figure").evaluate("(figure) => figure.scrollIntoView()")
+    page.wait_for_timeout(200)
     box = widget.locator("svg.figure").bounding_box()
     page.mouse.move(box["x"] + box["width"] - 14, box["y"] + 40)
     page.mouse.down()
