@@ -8,6 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from lrcourse import plots
+from lrcourse.evidence import Difference, Finding
 from lrcourse.landscapes import Quadratic
 from lrcourse.runs import Run
 
@@ -16,6 +17,12 @@ def a_run(diverged_at=None):
     loss = np.array([3.0, 2.0, 50.0, np.nan])[: None if diverged_at is None else diverged_at + 1]
     rate = np.full((len(loss), 1), 0.1)
     return Run(loss, rate, loss, loss, diverged_at=diverged_at)
+
+
+FOUND = {
+    "sure": Finding("a instead of b", Difference(2.0, 0.1, 16), margin=0.5),
+    "open": Finding("a instead of c", Difference(0.4, 0.5, 16), margin=0.5),
+}
 
 
 def pictures():
@@ -36,6 +43,7 @@ def pictures():
             down={"2": 2},
         ),
         "bands": plots.bands({"a": np.random.default_rng(0).random((5, 9))}, x="x", y="y", alt=alt),
+        "forest": plots.forest(FOUND, x="per cent", alt=alt, title="A message"),
         "panels": plots.panels(
             {"a": [1, 2], "b": ([0, 9], [3, 1])}, x="x", y="y", alt=alt, ylim=(0, 4)
         ),
@@ -79,6 +87,16 @@ def test_curves_differ_without_colour():
     curves = {str(i): [i, i] for i in range(7)}
     axes = plots.lines(curves, x="x", y="y", alt="Seven flat lines here.").figure.axes[0]
     assert len({str(line._dash_pattern) for line in axes.lines}) == 7
+
+
+def test_a_forest_tells_what_is_settled_from_what_is_not():
+    axes = plots.forest(FOUND, x="per cent", alt="One sure, one open.").figure.axes[0]
+    points = [line for line in axes.lines if line.get_marker() == "o"]
+    assert [line.get_markerfacecolor() == "white" for line in points] == [False, True]
+    low, high = axes.lines[0].get_xdata()
+    assert (low, high) == pytest.approx(FOUND["sure"].difference.interval)
+    words = [text.get_text() for text in axes.texts]
+    assert words == ["sure", "+2.00 %: higher", "open", "+0.40 %: not settled"]
 
 
 def test_error_bars_stand_on_their_curve():
