@@ -17,7 +17,7 @@ from lrcourse.data import digits
 from lrcourse.models import MLP
 from lrcourse.sweeps import final, sweep
 
-STEPS, SIZE, MOMENTUM, AT_LEAST = 300, 32, 0.9, 5.0
+STEPS, SIZE, MOMENTUM, AT_LEAST = 300, 32, 0.9, 10.0
 PEAKS, SEEDS = np.geomspace(0.01, 0.3, 8).tolist(), range(8)
 data = digits()
 
