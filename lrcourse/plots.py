@@ -21,7 +21,9 @@ import numpy as np
 import pandas as pd
 from cycler import cycler
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import ArrayLike
 from PIL import Image
@@ -29,7 +31,7 @@ from PIL import Image
 from lrcourse.arguments import check_argument, refuse
 from lrcourse.evidence import Finding
 
-__all__ = ["Picture", "bands", "charts", "contours", "forest", "lines", "panels", "readings"]
+__all__ = ["Picture", "bands", "charts", "contours", "forest", "lines", "panels", "picture"]
 __all__ += ["terrain", "training", "u_curve"]
 
 _Limits = tuple[float | None, float | None] | None
@@ -64,8 +66,9 @@ class Picture:
         return small.getvalue()
 
     def signed(self, note: str) -> "Picture":
-        """The same picture under a note in small grey letters, which says where it is from."""
-        self.figure.suptitle(note, fontsize=10.5, color="#555555", x=0.99, ha="right")
+        """The same picture above a note in small grey letters, which says where it is from."""
+        said = f"{self.figure.get_supxlabel()}\n{note}".lstrip()
+        self.figure.supxlabel(said, fontsize=10.5, color="#555555", x=0.99, ha="right")
         return self
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, str], dict[str, Any]]:
@@ -75,12 +78,25 @@ class Picture:
 
 
 @contextmanager
-def _picture(alt: str, height: float, **style: Any) -> Iterator[Picture]:
-    """A white picture in the course's style, to be drawn on: 7 inches wide, `height` high."""
+def picture(alt: str, title: str, height: float, **style: Any) -> Iterator[Picture]:
+    """A white picture in the course's style, to be drawn on.
+
+    Args:
+        alt: what the figure shows, in words.
+        title: the message of the figure, which stands above it.
+        height: in inches, without the title; it is 7 wide.
+        **style: settings of matplotlib's, beside the course's own.
+    """
     if not isinstance(alt, str) or len(alt.split()) < 4:
         refuse("alt", alt, "words that say what the figure shows")
+    if not isinstance(title, str):
+        refuse("title", title, "the message of the figure, in words")
+    message = fill(title, 58)
     with mpl.rc_context(STYLE | style):
-        yield Picture(Figure(figsize=(7, height)), " ".join(alt.split()))
+        figure = Figure(figsize=(7, height + 0.28 * len(message.splitlines())))
+        if message:
+            figure.suptitle(message, x=0.01, ha="left", fontsize=15)
+        yield Picture(figure, " ".join(alt.split()))
 
 
 def _over_rates(figure: Figure) -> tuple[Axes, Axes]:
@@ -147,13 +163,46 @@ def _finish(
     across: Mapping[str, float] | None = None,
     down: Mapping[str, float] | None = None,
 ) -> None:
-    """What comes when all curves are drawn; the legend, where there are several."""
+    """What comes when all curves are drawn; their names, where there are several."""
     _scale(axes, log)
     _references(axes, across or {}, down or {})
     axes.set_ylabel(y)
-    count = sum(not str(line.get_label()).startswith("_") for line in axes.lines)
-    if count > 1:
-        axes.legend(loc="best", ncols=2 if count > 5 else 1)
+    named = [line for line in axes.lines if not str(line.get_label()).startswith("_")]
+    if len(named) > 1 and not _name_ends(axes, named):
+        axes.legend(loc="best", ncols=2 if len(named) > 5 else 1)
+
+
+def _name_ends(axes: Axes, curves: Sequence[Line2D]) -> bool:
+    """Write each curve's name at its end; False where they do not all end at the right, with room.
+
+    Names stand a line apart: curves that end close together have theirs pushed up and down a bit.
+    """
+    names, line = [str(curve.get_label()) for curve in curves], 16 / 72 * axes.figure.dpi
+    data = [curve.get_xydata() for curve in curves]
+    dots = any(curve.get_linestyle() == "None" or len(curve.get_xydata()) < 2 for curve in curves)
+    if dots or max(map(len, names)) > 20:
+        return False
+    axes.autoscale_view()  # otherwise the limits are found when the figure is drawn
+    across, up = (
+        axes.transAxes.inverted()
+        .transform(axes.transData.transform([points[-1] for points in data]))
+        .T
+    )
+    order, gap = np.argsort(up), line / axes.bbox.height
+    steps = gap * np.arange(len(up))
+    rising, level = up[order] - steps, np.empty(len(up))
+    lowest, highest = np.maximum.accumulate(rising), np.minimum.accumulate(rising[::-1])[::-1]
+    level[order] = (lowest + highest) / 2 + steps
+    inside = (up >= 0) & (up <= 1) & (across > 0.9) & (across > across.max() - 0.02)
+    if not (inside & (abs(level - up) < 1.2 * gap)).all():  # not a number is not inside
+        return False
+    for curve, name, points, height in zip(curves, names, data, level, strict=True):
+        axes.annotate(
+            name, (points[-1][0], height), xycoords=axes.get_xaxis_transform(), xytext=(6, 0),
+            textcoords="offset points", va="center", annotation_clip=False, fontsize=11.5,
+            color=[0.65 * part for part in to_rgb(curve.get_color())],
+        )  # fmt: skip
+    return True
 
 
 def lines(
@@ -162,6 +211,7 @@ def lines(
     x: str,
     y: str,
     alt: str,
+    title: str = "",
     log: str = "",
     rates: Mapping[str, Any] | None = None,
     across: Mapping[str, float] | None = None,
@@ -177,6 +227,7 @@ def lines(
         curves: name → values, or name → (x, values).
         x, y: axis labels, with units.
         alt: what the figure shows, in words.
+        title: the message of the figure, such as "Half the rate, half the floor".
         log: which axes are logarithmic: "", "x", "y" or "xy".
         rates: name → learning rates, drawn in the same colours as the curves of the same order.
         across, down: name → value of a horizontal or vertical reference line.
@@ -191,11 +242,11 @@ def lines(
     """
     _some("curves", curves)
     dots = dots or {}
-    with _picture(alt, 4.0 if rates is None else 5.2) as picture:
+    with picture(alt, title, 4.0 if rates is None else 5.2) as made:
         if rates is None:
-            top = bottom = picture.figure.subplots()
+            top = bottom = made.figure.subplots()
         else:
-            top, bottom = _over_rates(picture.figure)
+            top, bottom = _over_rates(made.figure)
             for name, rate in rates.items():
                 bottom.plot(*_xy(rate), label=name)
         for (name, curve), marker in zip(curves.items(), cycle(MARKERS), strict=False):
@@ -213,18 +264,20 @@ def lines(
             top.set_ylim(*ylim)
         _finish(top, y, log, across, down)
         bottom.set_xlabel(x)
-    return picture
+    return made
 
 
-def bands(curves: Mapping[str, ArrayLike], *, x: str, y: str, alt: str, log: str = "") -> Picture:
+def bands(
+    curves: Mapping[str, ArrayLike], *, x: str, y: str, alt: str, title: str = "", log: str = ""
+) -> Picture:
     """Many runs a name: their mean, and a band that holds the middle 80 % of them.
 
     Args:
         curves: name → array of shape (runs, points).
-        x, y, alt, log: as in `lines`.
+        x, y, alt, title, log: as in `lines`.
     """
-    with _picture(alt, 4.0) as picture:
-        axes = picture.figure.subplots()
+    with picture(alt, title, 4.0) as made:
+        axes = made.figure.subplots()
         for name, runs in _some("curves", curves).items():
             values = np.asarray(runs, dtype=float)
             if values.ndim != 2:
@@ -234,7 +287,7 @@ def bands(curves: Mapping[str, ArrayLike], *, x: str, y: str, alt: str, log: str
             axes.fill_between(range(len(low)), low, high, color=line.get_color(), alpha=0.2, lw=0)
         _finish(axes, y, log)
         axes.set_xlabel(x)
-    return picture
+    return made
 
 
 def forest(findings: Mapping[str, Finding], *, x: str, alt: str, title: str = "") -> Picture:
@@ -254,9 +307,9 @@ def forest(findings: Mapping[str, Finding], *, x: str, alt: str, title: str = ""
     >>> forest(found, x="% above linear", alt="The constant rate ends higher.").alt
     'The constant rate ends higher.'
     """
-    count, title = len(_some("findings", findings)), fill(title, 68)
-    with _picture(alt, 1.0 + 0.56 * count + 0.25 * len(title.splitlines())) as picture:
-        axes = picture.figure.subplots()
+    count = len(_some("findings", findings))
+    with picture(alt, title, 1.0 + 0.56 * count) as made:
+        axes = made.figure.subplots()
         for y, (name, found) in enumerate(findings.items()):
             mean, settled = found.difference.mean, found.verdict != "not settled"
             edges = [-found.margin, found.margin]
@@ -273,21 +326,22 @@ def forest(findings: Mapping[str, Finding], *, x: str, alt: str, title: str = ""
         axes.set_yticks([])
         axes.set_ylim(count - 0.5, -0.5)
         axes.set_xlabel(x)
-        axes.set_title(title, loc="left")
-    return picture
+    return made
 
 
-def panels(curves: Mapping[str, Any], *, x: str, y: str, alt: str, ylim: _Limits = None) -> Picture:
+def panels(
+    curves: Mapping[str, Any], *, x: str, y: str, alt: str, title: str = "", ylim: _Limits = None
+) -> Picture:
     """Many curves side by side, each in a small panel under its name, all to one scale.
 
     Args:
         curves: name → values, or name → (x, values).
-        x, y, alt, ylim: as in `lines`; the labels stand once for all.
+        x, y, alt, title, ylim: as in `lines`; the labels stand once for all.
     """
     rows = -(-len(_some("curves", curves)) // 4)
     small = {"xtick.labelsize": 10, "ytick.labelsize": 10}
-    with _picture(alt, 0.6 + 1.4 * rows, **small) as picture:
-        figure = picture.figure
+    with picture(alt, title, 0.6 + 1.4 * rows, **small) as made:
+        figure = made.figure
         grid = figure.subplots(rows, 4, sharex=True, sharey=True, squeeze=False).ravel()
         for axes, (name, curve) in zip(grid, curves.items(), strict=False):
             points, values = _xy(curve)
@@ -300,7 +354,7 @@ def panels(curves: Mapping[str, Any], *, x: str, y: str, alt: str, ylim: _Limits
             grid[0].set_ylim(*ylim)
         figure.supxlabel(x, fontsize=13)
         figure.supylabel(y, fontsize=13)
-    return picture
+    return made
 
 
 def charts(
@@ -308,6 +362,7 @@ def charts(
     *,
     x: str,
     alt: str,
+    title: str = "",
     grey: Mapping[str, Mapping[str, Any]] | None = None,
     log: Sequence[str] = (),
 ) -> Picture:
@@ -318,13 +373,14 @@ def charts(
             quantities of the first.
         x: label of the shared x-axis, with its unit.
         alt: what the figure shows, in words.
+        title: the message of the figure.
         grey: the same for runs to compare with, drawn behind as thick grey lines.
         log: labels of the quantities that are drawn on a logarithmic axis.
     """
     rows = list(next(iter(_some("columns", columns).values())))
     small = {"xtick.labelsize": 10.5, "ytick.labelsize": 10.5}
-    with _picture(alt, 0.6 + (1.45 if len(rows) > 3 else 1.9) * len(rows), **small) as picture:
-        figure = picture.figure
+    with picture(alt, title, 0.6 + (1.45 if len(rows) > 3 else 1.9) * len(rows), **small) as made:
+        figure = made.figure
         grid = figure.subplots(len(rows), len(columns), sharex=True, sharey="row", squeeze=False)
         for column, (name, curves) in zip(grid.T, columns.items(), strict=True):
             column[0].set_title(name, loc="left")
@@ -337,13 +393,14 @@ def charts(
             _scale(first, "y" if row in log else "")
         figure.align_ylabels()
         figure.supxlabel(x, fontsize=13)
-    return picture
+    return made
 
 
 def training(
     runs: Mapping[str, Any],
     *,
     alt: str,
+    title: str = "",
     loss: str = "training loss (nats)",
     log: str = "y",
     smooth: int = 1,
@@ -356,13 +413,14 @@ def training(
     Args:
         runs: name → `lrcourse.runs.Run`.
         alt: what the figure shows, in words.
+        title: the message of the figure.
         loss: label of the loss axis, with its unit.
         log: "y" for a logarithmic loss axis, "" for a plain one.
         smooth: updates in a running mean of the loss, 1 for none.
         ylim: limits of the loss axis.
     """
-    with _picture(alt, 5.2) as picture:
-        top, bottom = _over_rates(picture.figure)
+    with picture(alt, title, 5.2) as made:
+        top, bottom = _over_rates(made.figure)
         for name, run in _some("runs", runs).items():
             values = np.asarray(run.loss, dtype=float)
             if 1 < smooth < len(values):
@@ -383,7 +441,7 @@ def training(
         bottom.set_xlabel("update")
         # Above the axes, where it covers no curve: runs that diverge need all the room.
         top.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2 if len(runs) > 1 else 1)
-    return picture
+    return made
 
 
 def u_curve(
@@ -391,6 +449,7 @@ def u_curve(
     *,
     y: str,
     alt: str,
+    title: str = "",
     x: str = "peak learning rate",
     by: str | None = None,
     value: str = "loss",
@@ -405,14 +464,15 @@ def u_curve(
         frame: one row a run, as `sweeps.sweep` gives: columns `peak`, `value` and `by`.
         x, y: labels of the axes, with units.
         alt: what the figure shows, in words.
+        title: the message of the figure.
         by: the column that tells the curves apart; None for one curve.
         value: the column that is drawn.
         log: which axes are logarithmic.
         down: name → value of a vertical reference line.
     """
     groups = frame.groupby(by, sort=False) if by else [(None, frame)]
-    with _picture(alt, 4.2) as picture:
-        axes = picture.figure.subplots()
+    with picture(alt, title, 4.2) as made:
+        axes = made.figure.subplots()
         for (name, rows), marker in zip(groups, cycle(MARKERS), strict=False):
             ends = rows.groupby("peak")[value]
             lost = ends.agg(lambda v: not np.isfinite(v).all()).astype(bool)
@@ -426,7 +486,7 @@ def u_curve(
             axes.plot(crosses, heights, "X", color=colour, markersize=9, transform=top)
         _finish(axes, y, log, down=down)
         axes.set_xlabel(x)
-    return picture
+    return made
 
 
 def _grid(
@@ -437,7 +497,13 @@ def _grid(
 
 
 def terrain(
-    surface: _Surface, *, x: _Range, y: _Range, alt: str, path: ArrayLike | None = None
+    surface: _Surface,
+    *,
+    x: _Range,
+    y: _Range,
+    alt: str,
+    title: str = "",
+    path: ArrayLike | None = None,
 ) -> Picture:
     """A loss over two parameters, drawn as a landscape; higher is lighter.
 
@@ -445,13 +511,12 @@ def terrain(
         surface: points of shape (…, 2) → losses of shape (…).
         x, y: the range of each parameter.
         alt: what the figure shows, in words.
+        title: the message of the figure.
         path: points of shape (steps, 2) to draw on the landscape.
     """
     across, up, height = _grid(surface, x, y, 80)
-    with _picture(alt, 5, **NO_GRID) as picture:
-        axes: Any = picture.figure.subplots(
-            subplot_kw={"projection": "3d", "computed_zorder": False}
-        )
+    with picture(alt, title, 5, **NO_GRID) as made:
+        axes: Any = made.figure.subplots(subplot_kw={"projection": "3d", "computed_zorder": False})
         axes.plot_surface(across, up, height, cmap="cividis", rstride=2, cstride=2, alpha=0.9)
         if path is not None:
             points = np.asarray(path, dtype=float)
@@ -464,7 +529,7 @@ def terrain(
             axes.locator_params(name, nbins=5)
         axes.view_init(elev=48, azim=-62)
         axes.set_box_aspect(None, zoom=0.9)
-    return picture
+    return made
 
 
 def contours(
@@ -474,6 +539,7 @@ def contours(
     x: _Range,
     y: _Range,
     alt: str,
+    title: str = "",
     minimum: tuple[float, float] | None = None,
 ) -> Picture:
     """The landscape seen from above: lines of equal loss, and the paths that descents took.
@@ -483,14 +549,15 @@ def contours(
         paths: name → points of shape (steps, 2).
         x, y: the range of each parameter.
         alt: what the figure shows, in words.
+        title: the message of the figure.
         minimum: where to put a star.
     """
     across, up, height = _grid(surface, x, y, 200)
     floor = np.nanmin(height)
     # Levels that are even in the square root lie evenly on a parabola's slope.
     levels = floor + (np.nanmax(height) - floor) * np.linspace(0.02, 1, 16) ** 2
-    with _picture(alt, 4.6, **NO_GRID) as picture:
-        axes = picture.figure.subplots()
+    with picture(alt, title, 4.6, **NO_GRID) as made:
+        axes = made.figure.subplots()
         axes.contourf(across, up, height, levels=[floor, *levels], cmap="Greys", alpha=0.35)
         axes.contour(across, up, height, levels=levels, colors="#888888", linewidths=0.7)
         for (name, path), marker in zip(paths.items(), cycle(MARKERS), strict=False):
@@ -504,36 +571,4 @@ def contours(
         axes.set_ylabel("second parameter")
         if len(paths) > 1:
             axes.legend(loc="upper right", frameon=True, framealpha=0.9, edgecolor="white")
-    return picture
-
-
-def readings(
-    images: ArrayLike, truth: ArrayLike, answers: Mapping[str, ArrayLike], *, alt: str
-) -> Picture:
-    """What models read in images: the images in a row, answers below, wrong ones boxed.
-
-    Args:
-        images: shape (count, height, width), darker where the value is higher.
-        truth: the right labels, shape (count,).
-        answers: name of the model → its labels, shape (count,).
-        alt: what the figure shows, in words.
-    """
-    inked, right = np.asarray(images, dtype=float), np.asarray(truth)
-    with _picture(alt, 0.95 + 0.45 * len(_some("answers", answers)), **NO_LAYOUT) as picture:
-        axes = picture.figure.add_axes((0.18, 0.02, 0.81, 0.96))
-        axes.set_axis_off()
-        axes.set_xlim(-0.5, len(inked) - 0.5)
-        axes.set_ylim(-len(answers) - 0.1, 1.05)
-        for i, image in enumerate(inked):
-            extent = (i - 0.42, i + 0.42, 0.05, 1.0)
-            axes.imshow(image, cmap="Greys", extent=extent, aspect="auto", interpolation="nearest")
-        for row, (name, labels) in enumerate(answers.items()):
-            axes.text(-0.6, -row - 0.5, name, ha="right", va="center", fontsize=13)
-            for i, label in enumerate(np.asarray(labels)):
-                wrong = label != right[i]
-                box = {"boxstyle": "square,pad=0.25", "fc": "#F6C9A8", "ec": "#A03C00", "lw": 1.5}
-                axes.text(
-                    i, -row - 0.5, f"{label}", ha="center", va="center", fontsize=14,
-                    fontweight="bold" if wrong else "normal", bbox=box if wrong else None,
-                )  # fmt: skip
-    return picture
+    return made

@@ -101,9 +101,10 @@ def read_source(source: Path) -> NotebookNode:
     """The notebook that a source makes, before it is run: cells with tags and stable ids.
 
     A cell's id comes from its kind and text, so it stays while other cells come and go. Cells
-    tagged `solution` are collapsed, below a line that gives nothing away. The pairing is left out
-    of the notebook on purpose: with it, JupyterLab would write a learner's every save back into
-    the source.
+    tagged `solution` are collapsed, below a line that gives nothing away. Of cells tagged `fold`
+    the code is folded away, in JupyterLab and on the page, and the output stays. The pairing is
+    left out of the notebook on purpose: with it, JupyterLab would write a learner's every save back
+    into the source.
     """
     notebook = jupytext.read(source)
     notebook.metadata = NotebookNode(
@@ -113,9 +114,13 @@ def read_source(source: Path) -> NotebookNode:
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     seen: Counter[str] = Counter()
     for cell in notebook.cells:
-        if "solution" in cell.metadata.get("tags", []):
+        tags = cell.metadata.get("tags", [])
+        if "solution" in tags:
             cell.metadata["jupyter"] = {"outputs_hidden": True, "source_hidden": True}
             cell.source = f"# The solution\n{cell.source}"  # JupyterLab shows the first line
+        if "fold" in tags:
+            cell.metadata["jupyter"] = {"source_hidden": True}  # JupyterLab's word for it
+            tags.append("hide-input")  # and the site's
         digest = hashlib.sha256(f"{cell.cell_type}\n{cell.source}".encode()).hexdigest()[:12]
         seen[digest] += 1
         cell.id = digest if seen[digest] == 1 else f"{digest}-{seen[digest]}"

@@ -41,6 +41,7 @@ suppress_warnings = ["config.cache"]
 
 nb_execution_mode = "off"
 nb_merge_streams = True
+nb_code_prompt_show, nb_code_prompt_hide = "Show the code", "Hide the code"  # of cells that draw
 nb_ipywidgets_js: dict[str, dict[str, str]] = {}  # no stored output needs them
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3
