@@ -178,9 +178,9 @@ def _name_ends(axes: Axes, curves: Sequence[Line2D]) -> bool:
     Names stand a line apart: curves that end close together have theirs pushed up and down a bit.
     """
     names, line = [str(curve.get_label()) for curve in curves], 16 / 72 * axes.figure.dpi
-    data = [curve.get_xydata() for curve in curves]
-    dots = any(curve.get_linestyle() == "None" or len(curve.get_xydata()) < 2 for curve in curves)
-    if dots or max(map(len, names)) > 20:
+    data = [np.asarray(curve.get_xydata(), float) for curve in curves]
+    dots = any(curve.get_linestyle() == "None" for curve in curves)
+    if dots or min(map(len, data)) < 2 or max(map(len, names)) > 20:
         return False
     axes.autoscale_view()  # otherwise the limits are found when the figure is drawn
     across, up = (

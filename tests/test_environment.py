@@ -204,6 +204,21 @@ def test_ci_runs_the_same_command():
     assert "cron" in workflow[True]["schedule"][0]  # YAML reads the word `on` as true
 
 
+def test_the_site_shows_only_what_the_tests_have_passed():
+    test, site = (yaml.safe_load(text(f".github/workflows/{name}.yml")) for name in ("ci", "site"))
+    (event,) = site[True]  # YAML reads the word `on` as true
+    when = site[True][event]
+    assert (event, when["workflows"], when["branches"]) == (
+        "workflow_run",
+        [test["name"]],
+        ["main"],
+    )
+    build, publish = site["jobs"]["build"], site["jobs"]["publish"]
+    assert "workflow_run.conclusion == 'success'" in build["if"] and publish["needs"] == "build"
+    assert "workflow_run.event == 'push'" in build["if"]
+    assert "workflow_run.head_sha" in build["steps"][0]["with"]["ref"]
+
+
 def tracked() -> list[Path]:
     """The files of the course: those git would keep, or all where there is no git."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]

@@ -5,6 +5,7 @@ and then, further below, about a tiny chapter that was spoilt on purpose: a chec
 spoilt chapter pass proves nothing.
 """
 
+import ast
 import base64
 import json
 import re
@@ -22,6 +23,7 @@ import nbformat
 import pytest
 import torch
 from nbformat import NotebookNode
+from told_again import TOLD_AGAIN
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import SWALR
 
@@ -63,6 +65,10 @@ class Chapter:
     path: Path
     made: NotebookNode
     stored: NotebookNode
+
+    @property
+    def told_again(self) -> bool:
+        return self.path.stem in TOLD_AGAIN | {"90_tiny"}
 
     @property
     def code(self) -> list[NotebookNode]:
@@ -243,6 +249,82 @@ def check_links(chapter: Chapter) -> list[str]:
     return wrong
 
 
+FOLDED = ("# Imports", "# Draw ", "# Checked: ")  # JupyterLab shows this line of a folded cell
+
+
+def check_folds(chapter: Chapter) -> list[str]:
+    """What is folded away says what it is; what only draws or imports is folded, where it binds."""
+    wrong = []
+    for cell in chapter.code:
+        folded, name = "fold" in tags(cell), head(cell)
+        if folded and not name.startswith(FOLDED):
+            wrong.append(f"{name}: a folded cell begins with one of {FOLDED}")
+        if chapter.told_again and name.startswith(FOLDED) and not folded:
+            wrong.append(f"{name}: tag it fold")
+    return wrong
+
+
+def check_messages(chapter: Chapter) -> list[str]:
+    """In a chapter told again each figure has its message for a title, short enough to be read."""
+    wrong = []
+    for cell in chapter.code if chapter.told_again else ():
+        tree = ast.parse(cell.source)
+        for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+            if not ast.unparse(call.func).startswith("plots."):
+                continue
+            said = [k.value for k in call.keywords if k.arg == "title"]
+            if not said:
+                wrong.append(f"{head(cell)}: a figure without a title")
+            elif isinstance(said[0], ast.Constant) and not 12 <= len(said[0].value) <= 100:
+                wrong.append(f"{head(cell)}: a title is a short sentence, not {said[0].value!r}")
+    return wrong
+
+
+ANSWER = re.compile(
+    r'<details class="predict"(?P<right> data-right)?><summary>(?P<answer>[^<>]+(?:</?\w+>[^<>]*)*)'
+    r"</summary>(?P<reply>.+)</details>"
+)
+
+
+def check_predictions(chapter: Chapter) -> list[str]:
+    """Answers to choose from: two to four, one right, each with a reply; no code tells before."""
+    wrong, right_is_longest = [], []
+    for cell in chapter.stored.cells:
+        if cell.cell_type != "markdown":
+            continue
+        for part in re.split(r"\n\s*\n", cell.source):
+            answers = ANSWER.findall(part)
+            if 'class="predict"' not in part:
+                if chapter.told_again and "**Predict" in part and not part_after(cell, part):
+                    wrong.append(f"{part[:60]!r}: nothing to choose from")
+                continue
+            name = part.splitlines()[0][:90]
+            if len(answers) != len(part.splitlines()) or not 2 <= len(answers) <= 4:
+                wrong.append(f"{name}: two to four answers, each in one line, are needed")
+                continue
+            if sum(bool(right) for right, _, _ in answers) != 1:
+                wrong.append(f"{name}: one answer is right, and marked with data-right")
+            if len({answer for _, answer, _ in answers}) < len(answers):
+                wrong.append(f"{name}: two answers are the same")
+            texts = [re.sub(r"<[^>]+>", "", reply) for _, _, reply in answers]
+            wrong += [f"{name}: {t!r} replies too little" for t in texts if len(t.split()) < 5]
+            if re.search(r"\$|`|\*\*|\]\(", part):
+                wrong.append(f"{name}: it is HTML, which knows no Markdown and no formulas")
+            lengths = {True: 0, False: 0}
+            for right, answer, _ in answers:
+                lengths[bool(right)] = max(lengths[bool(right)], len(answer))
+            right_is_longest.append(lengths[True] > lengths[False])
+    if sum(right_is_longest) > len(right_is_longest) / 3:
+        count = f"{sum(right_is_longest)} of {len(right_is_longest)}"
+        wrong.append(f"the right answer is the longest in {count} predictions: in a third at most")
+    return wrong
+
+
+def part_after(cell: NotebookNode, part: str) -> bool:
+    """Do answers follow a paragraph at once?"""
+    return cell.source.partition(part)[2].lstrip().startswith('<details class="predict"')
+
+
 def check_title(chapter: Chapter) -> list[str]:
     cell = chapter.stored.cells[0]
     good = cell.cell_type == "markdown" and re.match(r"# \S", cell.source)
@@ -265,6 +347,9 @@ CHECKS: list[Callable[[Chapter], list[str]]] = [
     check_parameters,
     check_links,
     check_title,
+    check_folds,
+    check_messages,
+    check_predictions,
 ]
 
 
@@ -322,6 +407,11 @@ from lrcourse.evidence import claim
 from lrcourse.exercises import check
 ```
 
+**Predict.** Which number comes last?
+
+<details class="predict"><summary>Five, by their count</summary>But the first is 0.</details>
+<details class="predict" data-right><summary>Four</summary>Yes, since the first is 0.</details>
+
 Five dots; the bar must not show.
 
 ```{code-cell} ipython3
@@ -330,7 +420,11 @@ for i in tqdm(range(5)):
 ```
 
 ```{code-cell} ipython3
-plots.lines({"a": [1.0, 3.0, 2.0]}, x="step", y="loss", alt="A line that goes up and then down.")
+:tags: [fold]
+
+# Draw a line
+words = {"title": "What goes up comes down", "alt": "A line that goes up and then down."}
+plots.lines({"a": [1.0, 3.0, 2.0]}, x="step", y="loss", title=words["title"], alt=words["alt"])
 ```
 
 ```{code-cell} ipython3
@@ -551,6 +645,54 @@ def no_title(chapter: Chapter) -> None:
     chapter.stored.cells[0].source = "A tiny chapter"
 
 
+def folded_without_a_word(chapter: Chapter) -> None:
+    cell_with(chapter, "plots.lines").source = "plots.lines({})"
+
+
+def drawn_in_sight(chapter: Chapter) -> None:
+    cell_with(chapter, "plots.lines").metadata.tags = []
+
+
+def no_message(chapter: Chapter) -> None:
+    cell = cell_with(chapter, "plots.lines")
+    cell.source = cell.source.replace("title=words", "x_title=words")
+
+
+def short_message(chapter: Chapter) -> None:
+    cell = cell_with(chapter, "plots.lines")
+    cell.source = cell.source.replace('title=words["title"]', 'title="Loss"')
+
+
+def predictions(chapter: Chapter, old: str, new: str) -> None:
+    cell = cell_with(chapter, "**Predict")
+    assert old in cell.source
+    cell.source = cell.source.replace(old, new)
+
+
+def nothing_right(chapter: Chapter) -> None:
+    predictions(chapter, " data-right", "")
+
+
+def right_is_longest(chapter: Chapter) -> None:
+    predictions(chapter, "<summary>Four<", "<summary>Four, since the first of the five is 0<")
+
+
+def no_answers(chapter: Chapter) -> None:
+    predictions(chapter, "<details", "<p")
+
+
+def one_answer(chapter: Chapter) -> None:
+    predictions(chapter, "</details>\n<details", "</details>\n\n<details")
+
+
+def no_reply(chapter: Chapter) -> None:
+    predictions(chapter, "Yes, since the first is 0.", "Yes.")
+
+
+def markdown_in_html(chapter: Chapter) -> None:
+    predictions(chapter, "Four", "`4`")
+
+
 SPOILT: dict[Callable[[Chapter], list[str]], list[Callable[[Chapter], None]]] = {
     check_parity: [edited, untagged, uncollapsed, too_few],
     check_executed: [unrun, out_of_order],
@@ -566,6 +708,16 @@ SPOILT: dict[Callable[[Chapter], list[str]], list[Callable[[Chapter], None]]] = 
     check_parameters: [no_seed, other_seed, no_parameters],
     check_links: [dead_link],
     check_title: [no_title],
+    check_folds: [folded_without_a_word, drawn_in_sight],
+    check_messages: [no_message, short_message],
+    check_predictions: [
+        nothing_right,
+        right_is_longest,
+        no_answers,
+        one_answer,
+        no_reply,
+        markdown_in_html,
+    ],
 }
 
 

@@ -130,6 +130,22 @@ def test_pages_keep_the_answer_from_the_question():
             assert new or filled <= workshop.FULL
 
 
+def test_the_answers_to_a_prediction_stay_with_it_and_folded_code_is_left_out():
+    choice = '<details class="predict"><summary>{}</summary>A reply.</details>'
+    asked = f"**Predict.** One or two?\n\n{choice.format('One')}\n{choice.format('Two')}"
+    draws = nbformat.v4.new_code_cell("# Draw it\nshow()", metadata={"tags": ["fold"]})
+    draws.outputs = [nbformat.v4.new_output("stream", text="drawn")]
+    after = nbformat.v4.new_markdown_cell("What it shows.")
+    cells = [nbformat.v4.new_markdown_cell(f"# T\n\nBefore.\n\n{asked}"), draws, after]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    deck = workshop.pages(notebook)
+    assert [cell.source for cell in deck] == ["# T", "Before.", asked, "", "What it shows."]
+    kinds = [cell.metadata["slideshow"]["slide_type"] for cell in deck]
+    assert kinds == ["slide", "-", "-", "subslide", "-"]
+    page = workshop.slides(notebook, "t")
+    assert page.count("<summary>") == 2 and "show()" not in page
+
+
 def test_other_folders_are_left_alone(made: Path, tmp_path: Path, capsys):
     thesis = tmp_path / "thesis"
     thesis.mkdir()

@@ -76,6 +76,7 @@ def write_zip(path: Path, sources: Sequence[Path]) -> None:
 WIDTH, HEIGHT = 1280, 720  # pixels of a page; reveal.js scales it to the screen
 FULL = 630  # pixels of a page that content may fill
 FIGURE = 450  # no figure is taller
+CHOICES = '<details class="predict"'  # how each answer to a prediction begins
 TEMPLATE = """
 {%- extends 'index.html.j2' -%}
 {%- block html_head_js -%}{%- endblock -%}
@@ -104,6 +105,9 @@ TEMPLATE = """
   .reveal .slides img { max-height: FIGUREpx; max-width: 100%; width: auto; margin: 4px auto;
     display: block; }
   .reveal .slides .jp-Cell { padding: 2px 0; }
+  .reveal .slides details.predict { border: 1px solid #999; border-radius: 6px; margin: 6px 0;
+    padding: 4px 14px; }
+  .reveal .slides details.predict summary { cursor: pointer; }
   .reveal .slide-number { right: auto; left: 8px; }
 </style>
 <script src="reveal.js/dist/reveal.js"></script>
@@ -144,19 +148,25 @@ def pages(notebook: NotebookNode) -> list[NotebookNode]:
 def pieces(notebook: NotebookNode) -> Iterator[NotebookNode]:
     """The cells; text block by block, and output apart from code that would crowd it out.
 
-    Of a cell that draws with `lrcourse.plots`, only the figure is left.
+    The answers to a prediction stay with their question. Of a cell that draws with
+    `lrcourse.plots`, or whose code is folded, only the output is left.
     """
     for cell in deepcopy(notebook.cells):
         if cell.cell_type == "markdown":
-            lines = cell.source.splitlines()
+            lines, texts = cell.source.splitlines(), [""]
             for block in MarkdownIt().enable("table").parse(cell.source):
                 if block.level == 0 and block.map and block.nesting >= 0:
                     text = "\n".join(lines[slice(*block.map)]).replace(".ipynb)", ".html)")
-                    yield nbformat.v4.new_markdown_cell(text)
+                    if CHOICES in text:
+                        texts[-1] += f"\n\n{text}"
+                    else:
+                        texts.append(text)
+            yield from map(nbformat.v4.new_markdown_cell, filter(None, texts))
             continue
         bare = {**cell.metadata, "transient": {"remove_source": True}}
         output = nbformat.v4.new_code_cell("", outputs=cell.outputs, metadata=bare)
-        if re.search(r"^(\w+ = )?plots\.", cell.source, re.MULTILINE) and cell.outputs:
+        draws = re.search(r"^(\w+ = )?plots\.", cell.source, re.MULTILINE)
+        if cell.outputs and (draws or "fold" in cell.metadata.get("tags", [])):
             yield output
         elif height(cell) > FULL and cell.outputs:
             cell.outputs = []
@@ -173,7 +183,8 @@ def height(cell: NotebookNode) -> int:
             return sum(32 * ceil(len(line) / 110) for line in lines) + 20
         if cell.source.startswith("#"):
             return 60
-        return 34 * sum(max(1, ceil(len(line) / 105)) for line in lines) + 20
+        shown = [line.partition("</summary>")[0] for line in lines]  # of an answer, what one clicks
+        return 34 * sum(max(1, ceil(len(line) / 105)) for line in shown) + 20
     size = 24 * len(lines) + 20 if lines else 0
     for output in cell.outputs:
         data = output.get("data", {})

@@ -21,8 +21,11 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
+    "sphinx_design",
+    "sphinx_last_updated_by_git",
     "sphinx_togglebutton",
     "sphinxcontrib.katex",
+    "cards",
     "figures",
     "formulas",
     "terms",
@@ -37,7 +40,7 @@ include_patterns = [
     "data/README.md",
     "deploy/jupyterhub/README.md",
 ]
-suppress_warnings = ["config.cache"]
+suppress_warnings = ["config.cache", "git"]  # a hand-out has no history, a shallow clone little
 
 nb_execution_mode = "off"
 nb_merge_streams = True
@@ -64,11 +67,11 @@ html_favicon = "static/favicon.svg"
 html_static_path = ["static", str(ROOT / "build" / "npm" / "static")]
 html_css_files = ["course.css"]
 html_js_files = ["print.js"]
-html_extra_path = ["extra"]  # index.html at the top, which leads to this one
+html_extra_path = ["extra", "../front.png"]  # index.html at the top, which leads to this one
 html_show_sourcelink = False
 html_use_index = html_domain_indices = False  # the search finds more
 html_copy_source = True
-html_last_updated_fmt = None
+html_last_updated_fmt = "%-d %B %Y"  # of the last change to a page, from git
 html_theme_options = {
     # the theme would put a second search box here
     "navbar_persistent": [],
@@ -82,6 +85,12 @@ html_theme_options = {
 }
 repository = os.environ.get("GITHUB_REPOSITORY")  # owner/name, set on GitHub
 if repository:
+    owner, name = repository.split("/")
+    ogp_site_url = html_baseurl = f"https://{owner.lower()}.github.io/{name}/"
+    ogp_image = f"{ogp_site_url}front.png"
+    ogp_image_alt = "Handwritten digits, and what networks of three learning rates read in them"
+    ogp_social_cards = {"enable": False}  # the picture is one of ours
+    extensions.append("sphinxext.opengraph")  # how a link to a page looks in a message
     html_theme_options |= {
         "repository_url": f"https://github.com/{repository}",
         "repository_branch": "main",

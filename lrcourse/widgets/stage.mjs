@@ -159,11 +159,11 @@ html[data-theme=dark] .lr, body[data-jp-theme-light=false] .lr { ${DARK}; color-
 .lr .slider > span { display: flex; justify-content: space-between; gap: .6rem; } .lr .value { font-variant-numeric: tabular-nums; font-weight: 600; white-space: nowrap; }
 .lr input[type=range] { display: block; width: 100%; height: 1.5rem; margin: 0; accent-color: var(--c1); cursor: pointer; }
 .lr .marks { position: relative; height: 1rem; margin: -.2rem 8px 0; font-size: 12px; color: var(--soft); } .lr .marks i { position: absolute; transform: translateX(-50%); font-style: normal; white-space: nowrap; line-height: 1rem; } .lr .marks i::before { content: ""; position: absolute; left: 50%; top: -.3rem; height: .35rem; border-left: 2px solid var(--c2); }
-.lr fieldset { border: 0; padding: 0; margin: 0; min-width: 0; display: flex; flex-wrap: wrap; flex-basis: 100%; } .lr legend { display: contents; } .lr legend b { font-weight: 400; font-size: 15px; margin-right: .8rem; line-height: 1.5rem; } .lr fieldset label { margin-right: 1.1rem; } .lr fieldset label, .lr .toggle { min-height: 1.7rem; display: inline-flex; gap: .35rem; align-items: center; cursor: pointer; }
+.lr fieldset { border: 0; padding: 0; margin: 0; min-width: 0; display: flex; flex-wrap: wrap; flex-basis: 100%; } .lr legend { display: contents; } .lr legend b { font-weight: 400; font-size: 15px; margin-right: .8rem; line-height: 1.5rem; } .lr fieldset label { margin-right: 1.1rem; } .lr fieldset label, .lr .switch { min-height: 1.7rem; display: inline-flex; gap: .35rem; align-items: center; cursor: pointer; }
 .lr input[type=radio], .lr input[type=checkbox] { width: 1.05rem; height: 1.05rem; margin: 0; accent-color: var(--c1); flex: none; }
 .lr button, .lr select { font: inherit; color: var(--ink); background: var(--well); border: 1px solid var(--edge); border-radius: 4px; padding: .2rem .7rem; min-height: 2rem; cursor: pointer; max-width: 100%; } .lr button:disabled { opacity: .5; cursor: default; } .lr .play { background: var(--c1); color: var(--paper); border-color: var(--c1); font-weight: 600; }
 .lr :is(button, select, input, pre):focus-visible { outline: 3px solid var(--c2); outline-offset: 2px; }
-.lr .row { display: flex; flex-wrap: wrap; gap: 0 12px; } .lr .more { min-width: 0; flex: 1 1 100%; } .lr .figures + .more:empty { display: none; } .lr .row:has(.beside) .more { flex: 1 1 0; }
+.lr .halves { display: flex; flex-wrap: wrap; gap: 0 12px; } .lr .more { min-width: 0; flex: 1 1 100%; } .lr .figures + .more:empty { display: none; } .lr .halves:has(.beside) .more { flex: 1 1 0; }
 .lr .figures { display: flex; flex-wrap: wrap; gap: 12px; margin: 0 0 .6rem; align-items: flex-start; }
 .lr pre { font: 13px/1.5 ui-monospace, monospace; background: var(--well); color: var(--ink); border: 1px solid var(--grid); border-radius: 4px; padding: .5rem .7rem; margin: 0 0 .6rem; overflow: auto; max-height: 22rem; white-space: pre; tab-size: 4; }
 .lr .said { margin: 0 0 .6rem; } .lr .controls:empty { display: none; } .lr .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
@@ -283,7 +283,7 @@ const builders = {
     const input = make("input", { type: "checkbox", ...KEYS })
     input.addEventListener("change", () => use(put(use.state, control.key, input.checked)))
     return {
-      element: make("label", { class: "control toggle" }, input, make("span", {}, control.label)),
+      element: make("label", { class: "control switch" }, input, make("span", {}, control.label)),
       update(control, state) { input.checked = get(state, control.key) },
     }
   },
@@ -380,7 +380,7 @@ function show_on(spec, model, el) {
   const [html, below] = [make("div", { class: "more" }), make("div")]
   const said = make("p", { class: "said" })
   const heard = make("p", { class: "unseen", "aria-live": "polite" })
-  root.append(make("style", {}, STYLE + LOOKS), make("p", { class: "prompt" }, spec.prompt), rows[0], make("div", { class: "row" }, figures, html), said, rows[1], below, make("div", { class: "unseen-box" }, heard))
+  root.append(make("style", {}, STYLE + LOOKS), make("p", { class: "prompt" }, spec.prompt), rows[0], make("div", { class: "halves" }, figures, html), said, rows[1], below, make("div", { class: "unseen-box" }, heard))
   el.replaceChildren(root)
 
   let [built, signature, frame, quiet, width] = [[], "", 0, 0, 0]

@@ -158,7 +158,9 @@ def test_a_learner_answers_closes_updates_and_finds_the_answer(browser, lab):
         until(ran, 180, wait)
         assert page.locator("[data-mime-type='application/vnd.jupyter.error']").count() == 0
         assert page.locator("[data-mime-type='application/vnd.jupyter.stderr']").count() == 0
-        assert page.locator(".jp-OutputArea img").count() > 5
+        images = page.locator(".jp-RenderedImage img")
+        assert images.count() > 5
+        assert all(len(image.get_attribute("alt") or "") > 20 for image in images.all())
         assert "☐ 01 cliff" in exercise(cells, "01 cliff").inner_text()
         assert cells.filter(has_text="# The solution").filter(visible=True).count() == 0
         for answer, verdict in {

@@ -1,11 +1,13 @@
 """The site in a browser that reaches nothing else: whole, searchable, readable by all."""
 
 import re
+import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
 
 import pytest
+from told_again import TOLD_AGAIN
 
 ROOT = Path(__file__).resolve().parents[2]
 CHAPTERS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
@@ -119,6 +121,57 @@ def test_a_chapter_can_be_taken_along_and_its_figures_speak(site, pages, chapter
     figures = [image for image in found.images if "_images" in image.get("src", "")]
     assert figures
     assert all(len(image.get("alt") or "") > 20 for image in figures)
+
+
+def test_the_front_page_lets_one_compose_and_choose(browser, site):
+    """The explorer is alive; each chapter has its card, whose minutes are those of the chapter."""
+    tab = browser.new_page(viewport=WIDE)
+    tab.goto(f"{site[0]}/docs/site/index.html")
+    explorer = tab.locator(".lr-widget[data-widget=explorer] .lr")
+    before = explorer.inner_text()
+    explorer.locator("input[type=range]").first.press("ArrowLeft")
+    tab.wait_for_function(
+        "([el, was]) => el.innerText != was", arg=[explorer.element_handle(), before]
+    )
+    cards = tab.locator(".sd-card")
+    assert cards.count() == len(CHAPTERS)
+    core = []
+    for chapter, card in zip(CHAPTERS, cards.all(), strict=True):
+        text, said = (site[1] / f"notebooks/{chapter}.html").read_text(), card.inner_text()
+        (minutes,) = re.findall(r"<strong>(\d+) minutes</strong>", text)
+        assert f"{minutes} minutes" in said and chapter[:2] in said
+        assert card.locator("a").first.get_attribute("href").endswith(f"{chapter}.html")
+        core += [chapter[:2]] * ("core path" in said)
+    assert core == ["00", "01", "02", "03", "04", "06", "11", "13", "18"]
+    tab.close()
+
+
+def test_a_page_tells_a_messenger_what_it_is_and_a_reader_when_it_changed(site):
+    text = (site[1] / "notebooks/04_steps.html").read_text(encoding="utf-8")
+    about = dict(re.findall(r'<meta property="og:(\w+)" content="([^"]+)"', text))
+    assert about["title"] == "Steps" and len(about["description"]) > 50
+    picture = about["image"].removeprefix("https://some.github.io/one/")
+    assert (site[1] / picture).is_file()
+    shallow = not text.count("Last updated on")
+    assert not shallow or "true" in git("rev-parse", "--is-shallow-repository")
+
+
+def git(*words):
+    """What git says; "true" where there is none."""
+    found = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True)
+    return found.stdout if found.returncode == 0 else "true"
+
+
+def test_a_page_with_a_widget_is_light(site, pages):
+    """Under 300 KB beside its pictures: of chapters told again, and of the front page."""
+    heavy = {}
+    for page in ["docs/site/index.html", *(f"notebooks/{name}.html" for name in TOLD_AGAIN)]:
+        text = (site[1] / page).read_text(encoding="utf-8")
+        scripts = re.findall(r'src="[^"]*?(_static/widgets/\w+\.js)', text)
+        size = len(text.encode()) + sum((site[1] / name).stat().st_size for name in scripts)
+        if scripts and size >= 300_000:
+            heavy[page] = size
+    assert heavy == {}
 
 
 def test_search_finds_warmup(browser, site):

@@ -1,0 +1,3 @@
+"""Which chapters are told again, in the second edition: what it asks of a chapter binds these."""
+
+TOLD_AGAIN: set[str] = set()  # by the name of their file, without its ending
