@@ -27,8 +27,6 @@ from sklearn.datasets import load_digits
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
 
 def data() -> tuple[Dataset, Dataset]:
     """What to learn from, and what to test on."""
@@ -133,8 +131,8 @@ def train(options: argparse.Namespace) -> float:
     checkpoint, log_file = out / "checkpoint.pt", out / "log.jsonl"
 
     # 1. Build everything. The seed comes first: weights and dropout masks are drawn from it.
-    for seed in (torch.manual_seed, random.seed, np.random.seed):
-        seed(options.seed)
+    for begin_from in (torch.manual_seed, random.seed, np.random.seed):
+        begin_from(options.seed)
     examples, test = data()
     net = model(options.dropout).to(device)
     optimizer = torch.optim.AdamW(net.parameters(), lr=options.lr)
@@ -149,7 +147,7 @@ def train(options: argparse.Namespace) -> float:
     )
     # 16-bit floats hold no gradient below 6e-8, so the loss is multiplied with a large scale. Where
     # that was too large the scaler leaves the update out and lowers it. bfloat16 needs no scaler.
-    dtype = DTYPES[options.precision]
+    dtype = getattr(torch, options.precision)
     scaler = torch.amp.GradScaler(device.type, enabled=dtype is torch.float16)
     parts = {"net": net, "optimizer": optimizer, "scheduler": scheduler, "scaler": scaler}
     made = seen = 0  # updates made; minibatches seen, also those of updates that were left out
@@ -237,7 +235,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--accumulate", type=int, default=4, help="minibatches in an update")
     parser.add_argument("--clip", type=float, default=1.0, help="the longest gradient; inf for any")
     parser.add_argument("--dropout", type=float, default=0.1)
-    parser.add_argument("--precision", choices=DTYPES, default="float32")
+    floats = ["float32", "bfloat16", "float16"]
+    parser.add_argument("--precision", choices=floats, default=floats[0])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--save-every", type=int, default=50, help="updates between two saves")
     parser.add_argument("--workers", type=int, default=0, help="processes that load data")
