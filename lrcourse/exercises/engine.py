@@ -2,8 +2,9 @@
 
 The check of exercise "06 left" is the function `check_06_left` of the module `chapter_06`: it takes
 the answer, and yields hints in the order in which one would notice what is wrong. The first of
-them is told, and nothing behind it is run; an answer without a hint is right. There is no list of
-checks; the name alone finds one, and loads that chapter's module and no other.
+them is told, and nothing behind it is run; an answer without a hint is right, and what the check
+returns then is told beside that. There is no list of checks; the name alone finds one, and loads
+that chapter's module and no other.
 """
 
 import math
@@ -30,7 +31,7 @@ Hint = str | None
 """What one comparison says: None when the answer passes it, else a hint."""
 
 Hints = Iterator[Hint]
-"""What a check yields; the first that is not None is told."""
+"""What a check yields; the first that is not None is told. It may return words for a right answer."""
 
 
 # ------------------------------------------------------------------------------ found by its name
@@ -85,12 +86,23 @@ def check(name: str, answer: Any) -> None:
     try:
         with warnings.catch_warnings():  # a verdict is one line, whatever torch has to say
             warnings.simplefilter("ignore")
-            hint = next(filter(None, checks[name](answer)), None)
+            hint, praise = _first(checks[name](answer))
     except Exception as error:  # a learner's function may fail in any way at all
-        hint = f"Your answer raised {type(error).__name__}: {error}"
+        hint, praise = f"Your answer raised {type(error).__name__}: {error}", ""
         if "object is not callable" in str(error):
             hint = "A function is asked for: give its name, without brackets."
-    print(f"✔ {name}: right." if hint is None else f"✘ {name}: not yet. {hint}")
+    said = f"✔ {name}: right. {praise}" if hint is None else f"✘ {name}: not yet. {hint}"
+    print(said.rstrip())
+
+
+def _first(hints: Hints) -> tuple[Hint, str]:
+    """The first hint, or None and what the check returned."""
+    while True:
+        try:
+            if hint := next(hints):
+                return hint, ""
+        except StopIteration as end:
+            return None, end.value or ""
 
 
 # ------------------------------------------------------------------------------ kinds of answers

@@ -1,0 +1,111 @@
+"""Open exercises: train something better than a baseline within the same number of updates.
+
+An entry is a function of the update's number that gives the rate itself. It is trained beside the
+baseline on seeds that are drawn from the entry, so that nobody has seen them: whoever changes the
+entry to please the last seeds gets others. The same entry always gets the same.
+"""
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lrcourse.evidence import Difference, Finding, above, measured
+from lrcourse.exercises.engine import Hint
+from lrcourse.experiments.recordings import read_recording
+from lrcourse.experiments.repeating import declared, run_again
+from lrcourse.files import fingerprint, write_whole
+
+__all__ = ["Contest", "rates_of"]
+
+SEEDS = 16
+MARK = ".made.json"  # lies in the folder of a learner's copies, where a board is kept
+
+
+@dataclass(frozen=True)
+class Contest:
+    """What an entry is compared with, and how it is trained.
+
+    Attributes:
+        name: of the exercise.
+        experiment: whose recording says how runs are trained, and at which peak the baseline is.
+        baseline: one of its schedules.
+        part: of the recording.
+    """
+
+    name: str
+    experiment: str
+    baseline: str
+    part: str = "one"
+
+    def judge(self, entry: Callable[[int], float]) -> Generator[Hint, None, str]:
+        """Train an entry and put it on the board; hints unless it ends lower, for sure."""
+        recording = read_recording(self.experiment)
+        steps = declared(recording, self.part).steps
+        rates = rates_of(entry, steps)
+        if isinstance(rates, str):
+            yield rates
+            return ""
+        first = 10_000 + int(name_of(rates)[:6], 16)  # far from all that tune or teach
+        base = declared(recording, self.part).schedules[self.baseline]
+        peak = recording.about["parts"][self.part]["tuned"][self.baseline]
+        ends = run_again(
+            recording,
+            {"entry": (lambda t: float(rates[t] / rates.max()), rates.max()), "base": (base, peak)},
+            seeds=range(first, first + SEEDS),
+            part=self.part,
+        )
+        lost = int(ends["entry"].isna().sum())
+        if lost:
+            yield f"{lost} of {SEEDS} runs diverged: the highest rate is too high."
+        difference = above(ends["entry"], ends["base"])
+        found = Finding(f"entry instead of {self.baseline}", difference, recording.about["margin"])
+        place, count = post(self.name, rates, difference)
+        if not found.verdict.startswith("lower"):
+            mean, (low, high) = difference.mean, difference.interval
+            yield (
+                f"Against {self.baseline} it ends {mean:+.2f} % (95 %: {low:+.2f} … {high:+.2f}) "
+                f"on {SEEDS} new seeds: {found.verdict}. Place {place} of {count} on your board."
+            )
+        low, high = difference.interval
+        interval = f"{low:+.2f} … {high:+.2f}"
+        return measured(per_cent=difference.mean, interval=interval, place=f"{place} of {count}")
+
+
+def rates_of(entry: Callable[[int], float], steps: int) -> np.ndarray | str:
+    """The rates of an entry, or what is wrong with them, in words."""
+    if not callable(entry):
+        return "A function is asked for: of t, the number of updates made, to the rate."
+    rates = np.array([entry(t) for t in range(steps)], dtype=float)
+    bad = np.flatnonzero(~(np.isfinite(rates) & (rates >= 0)))
+    if len(bad):
+        return f"At t = {bad[0]} the rate is {rates[bad[0]]:g}: it must be a number from 0 on."
+    if not rates.any():
+        return "Every rate is 0, so nothing is learned."
+    return rates
+
+
+def name_of(rates: np.ndarray) -> str:
+    """A short name for these rates, whatever the last digits of a cosine are on this machine."""
+    return fingerprint([f"{rates.max():.6g}", np.round(rates / rates.max(), 6)])
+
+
+def post(name: str, rates: np.ndarray, difference: Difference) -> tuple[int, int]:
+    """Put an entry on the board of an exercise; gives its place, and how many there are.
+
+    The board is a file in the folder of a learner's copies, and elsewhere it has one entry.
+    """
+    row = {"entry": name_of(rates), "per_cent": difference.mean, "se": difference.se}
+    rows = pd.DataFrame([row])
+    if Path(MARK).exists():
+        path = Path("boards") / f"{name.replace(' ', '_')}.csv"
+        if path.exists():
+            rows = pd.concat([pd.read_csv(path), rows]).drop_duplicates("entry", keep="last")
+        rows = rows.sort_values("per_cent", ignore_index=True)
+        path.parent.mkdir(exist_ok=True)
+        with write_whole(path) as part:
+            rows.to_csv(part, index=False)
+    return int((rows["entry"] == row["entry"]).to_numpy().argmax()) + 1, len(rows)
