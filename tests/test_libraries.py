@@ -34,12 +34,17 @@ PAGE = (Path(__file__).parents[1] / "docs" / "libraries.md").read_text(encoding=
 EXAMPLES = dict(re.findall(r"^<!-- run: (\w+) -->\n```python\n(.*?)^```", PAGE, re.M | re.S))
 LINE = lambda t: 1 - t / 8  # noqa: E731  down to 0 in 8 updates
 HALVES = lambda t: 0.5**t  # noqa: E731
+pytestmark = [  # what Keras and Lightning do to numpy and torch
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:.isinstance.treespec:FutureWarning"),
+]
 
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Trainers write into the folder they are started in, and accelerate keeps its state."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "1")
     torch.manual_seed(0)
     yield
     if "accelerate" in sys.modules:
@@ -329,7 +334,15 @@ def test_a_longer_cycle_resumed_keeps_its_old_length() -> None:
     assert long.total_steps == 4
 
 
+class Plateau(lrs.ReduceLROnPlateau):
+    """One that hears of no progress, whatever happens."""
+
+    def step(self) -> None:  # type: ignore[override]
+        super().step(1.0)
+
+
 MAKE: dict[str, Callable[[Optimizer], Any]] = {
+    "ReduceLROnPlateau": lambda o: Plateau(o, factor=0.5, patience=1),
     "StepLR": lambda o: lrs.StepLR(o, 8, 0.5),
     "MultiStepLR": lambda o: lrs.MultiStepLR(o, [8]),
     "ExponentialLR": lambda o: lrs.ExponentialLR(o, 0.9),
@@ -346,13 +359,13 @@ MAKE: dict[str, Callable[[Optimizer], Any]] = {
     ),
     "CyclicLR": lambda o: lrs.CyclicLR(o, 0.1, 1.0, cycle_momentum=False),
 }
-RULES = re.findall(r"^\| (`\w+LR`.*?) \| (.*?) \|$", PAGE, re.M)
+RULES = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \| (.*?) \|$", PAGE, re.M)
 BY_CLASS = {name: rule for names, rule in RULES for name in re.findall(r"`(\w+)`", names)}
 
 
 def test_the_table_of_classes_is_read() -> None:
-    assert {*MAKE} - {*BY_CLASS} == {"SequentialLR", "CyclicLR"}  # of these the text tells
-    assert len(RULES) == 3
+    assert {*MAKE} - {*BY_CLASS} == {"SequentialLR"}  # of which the text tells
+    assert len(RULES) == 4
 
 
 def resumed(make: Callable[[Optimizer], Any], *halved: str) -> np.ndarray:
@@ -367,25 +380,24 @@ def resumed(make: Callable[[Optimizer], Any], *halved: str) -> np.ndarray:
     scheduler.load_state_dict(state[1])
     (group,) = o.param_groups
     for where in halved:
-        if where == "base_lrs":
-            scheduler.base_lrs = [lr / 2 for lr in scheduler.base_lrs]
+        if where.endswith("lrs"):
+            setattr(scheduler, where, [lr / 2 for lr in getattr(scheduler, where, [])])
         else:
-            group[where] /= 2
+            group[where] = group.get(where, 1.0) / 2
     return walk(o, scheduler, 15)
 
 
 @pytest.mark.parametrize("name", BY_CLASS)
 def test_what_counts_after_a_resume(name: str) -> None:
     make = MAKE[name]
-    told = re.findall(r'group\["(\w+)"\]|scheduler\.(base_lrs)', BY_CLASS[name].split(";")[0])
+    told = re.findall(r'group\["(\w+)"\]|scheduler\.(\w+)', BY_CLASS[name].split(";")[0])
     counts = [a or b for a, b in told]
     plan, o = resumed(make), optimizer()
     assert_allclose(plan, walk(o, make(o), 20)[5:])  # loaded right, it goes on; lr=0.3 is forgotten
     assert_allclose(resumed(make, *counts)[1:], plan[1:] / 2)
-    others = {"lr", "initial_lr"} - {*counts} | ({"base_lrs"} - {*counts})
-    for other in others:
+    for other in {"lr", "initial_lr", "base_lrs"} - {*counts}:
         assert_allclose(resumed(make, other)[1:], plan[1:], err_msg=other)
-    for some in counts[1:]:  # for OneCycleLR, fewer than all will not do
+    for some in counts if len(counts) > 1 else []:  # fewer than all will not do
         assert not np.allclose(resumed(make, some)[1:], plan[1:] / 2)
     if "lasts one update" in BY_CLASS[name]:
         assert_allclose(resumed(make, "lr")[0], plan[0] / 2)
@@ -552,10 +564,12 @@ def test_trainer(used: list[list[float]]) -> None:
 
 
 def test_trainer_with_its_own_schedule(used: list[list[float]]) -> None:
+    from transformers import Trainer
+
     schedule = Warmup(2) >> Cosine(6)
     ignored = {"learning_rate": 3.0, "lr_scheduler_type": "cosine", "warmup_steps": 4}
-    run("own", model=gpt(), dataset=DATASET, schedule=schedule, arguments=arguments(**ignored),
-        Trainer=partial(__import__("transformers").Trainer))["trainer"].train()  # fmt: skip
+    given = {"schedule": schedule, "arguments": arguments(**ignored), "Trainer": Trainer}
+    run("own", model=gpt(), dataset=DATASET, **given)["trainer"].train()
     assert_allclose(used, values(schedule, 8, 1e-3)[:, None])
 
 
@@ -890,7 +904,6 @@ def test_the_monitor_of_rates() -> None:
     logger, monitor = CSVLogger("logs"), LearningRateMonitor("step")
     settings = {"logger": logger, "callbacks": [monitor], "log_every_n_steps": 1}
     rates = fitted(by_step, trainer=settings)
-    rows = [row["lr-SGD"] for row in logger.experiment.metrics if "lr-SGD" in row]
     written = Path(logger.log_dir, "metrics.csv").read_text(encoding="utf-8").splitlines()
     at = written[0].split(",").index("lr-SGD")
     rows = [float(row.split(",")[at]) for row in written[1:] if row.split(",")[at]]
