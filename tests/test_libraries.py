@@ -716,8 +716,17 @@ def test_the_trainer_does_not_step_deepspeeds_scheduler() -> None:
 
 
 def test_accelerate(used: list[list[float]]) -> None:
+    from accelerate import Accelerator
+
+    plan = values(Cosine(9), 9, 0.1)
     run("accelerate")
-    assert_allclose(used, values(Cosine(9), 9, 0.1)[:, None])
+    assert_allclose(used, plan[:, None])
+    used.clear()
+    skipped = iter([True] + [False] * 8)
+    told = property(lambda self: next(skipped))
+    with mock.patch.object(Accelerator, "optimizer_step_was_skipped", told):
+        run("accelerate")
+    assert_allclose(used, plan[[0, *range(8)], None])
 
 
 def prepared(make: Callable[[Optimizer], Any], count: int, **settings: Any) -> list[float]:
