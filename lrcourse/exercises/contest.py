@@ -5,7 +5,7 @@ baseline on seeds that are drawn from the entry, so that nobody has seen them: w
 entry to please the last seeds gets others. The same entry always gets the same.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from lrcourse.files import fingerprint, write_whole
 
 __all__ = ["Contest", "rates_of"]
 
-SEEDS = 16
+PAIRS = 16
 MARK = ".made.json"  # lies in the folder of a learner's copies, where a board is kept
 
 
@@ -41,26 +41,26 @@ class Contest:
     baseline: str
     part: str = "one"
 
-    def judge(self, entry: Callable[[int], float]) -> Generator[Hint, None, str]:
+    def judge(self, entry: Any) -> Generator[Hint, None, str]:
         """Train an entry and put it on the board; hints unless it ends lower, for sure."""
         recording = read_recording(self.experiment)
         steps = declared(recording, self.part).steps
         rates = rates_of(entry, steps)
         if isinstance(rates, str):
             yield rates
-            return ""
+            return ""  # nothing behind a hint is run
         first = 10_000 + int(name_of(rates)[:6], 16)  # far from all that tune or teach
         base = declared(recording, self.part).schedules[self.baseline]
         peak = recording.about["parts"][self.part]["tuned"][self.baseline]
         ends = run_again(
             recording,
             {"entry": (lambda t: float(rates[t] / rates.max()), rates.max()), "base": (base, peak)},
-            seeds=range(first, first + SEEDS),
+            seeds=range(first, first + PAIRS),
             part=self.part,
         )
         lost = int(ends["entry"].isna().sum())
         if lost:
-            yield f"{lost} of {SEEDS} runs diverged: the highest rate is too high."
+            yield f"{lost} of {PAIRS} runs diverged: the highest rate is too high."
         difference = above(ends["entry"], ends["base"])
         found = Finding(f"entry instead of {self.baseline}", difference, recording.about["margin"])
         place, count = post(self.name, rates, difference)
@@ -68,14 +68,14 @@ class Contest:
             mean, (low, high) = difference.mean, difference.interval
             yield (
                 f"Against {self.baseline} it ends {mean:+.2f} % (95 %: {low:+.2f} … {high:+.2f}) "
-                f"on {SEEDS} new seeds: {found.verdict}. Place {place} of {count} on your board."
+                f"on {PAIRS} new seeds: {found.verdict}. Place {place} of {count} on your board."
             )
         low, high = difference.interval
         interval = f"{low:+.2f} … {high:+.2f}"
         return measured(per_cent=difference.mean, interval=interval, place=f"{place} of {count}")
 
 
-def rates_of(entry: Callable[[int], float], steps: int) -> np.ndarray | str:
+def rates_of(entry: Any, steps: int) -> np.ndarray | str:
     """The rates of an entry, or what is wrong with them, in words."""
     if not callable(entry):
         return "A function is asked for: of t, the number of updates made, to the rate."

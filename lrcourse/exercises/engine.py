@@ -31,7 +31,7 @@ Hint = str | None
 """What one comparison says: None when the answer passes it, else a hint."""
 
 Hints = Iterator[Hint]
-"""What a check yields; the first that is not None is told. It may return words for a right answer."""
+"""What a check yields; the first that is not None is told. It may return words for who is right."""
 
 
 # ------------------------------------------------------------------------------ found by its name
