@@ -290,7 +290,14 @@ def bands(
     return made
 
 
-def forest(findings: Mapping[str, Finding], *, x: str, alt: str, title: str = "") -> Picture:
+def forest(
+    findings: Mapping[str, Finding],
+    *,
+    x: str,
+    alt: str,
+    title: str = "",
+    dots: Mapping[str, ArrayLike] | None = None,
+) -> Picture:
     """What several comparisons came to: a row each, with its 95 % interval and its verdict.
 
     Grey is the margin within which a difference does not matter. A filled point is settled: higher,
@@ -301,6 +308,7 @@ def forest(findings: Mapping[str, Finding], *, x: str, alt: str, title: str = ""
         x: label of the axis, with its unit, and which side is the better one.
         alt: what the figure shows, in words.
         title: the message of the figure.
+        dots: the same name → what single live runs gave, drawn as short strokes.
 
     >>> from lrcourse.evidence import Difference
     >>> found = {"constant": Finding("constant above linear", Difference(2.0, 0.2, 16), 0.5)}
@@ -317,6 +325,8 @@ def forest(findings: Mapping[str, Finding], *, x: str, alt: str, title: str = ""
             axes.plot(found.difference.interval, [y + 0.2, y + 0.2], "-", color=COLOURS[0])
             face = COLOURS[0] if settled else "white"
             axes.plot(mean, y + 0.2, "o", color=COLOURS[0], markerfacecolor=face, markersize=8)
+            live = (dots or {}).get(name, ())
+            axes.plot(live, np.full(len(live), y + 0.2), "|", color=COLOURS[1], markersize=13)
             verdict = f"{mean:+.2f} {found.unit}: {found.verdict}"
             for at, side, told in ((0.005, "left", name), (0.995, "right", verdict)):
                 row = axes.get_yaxis_transform()
