@@ -101,8 +101,8 @@ def test_each_link_of_the_page_leads_somewhere():
     links = re.findall(r"\]\(([^)]+)\)", PAGE.read_text(encoding="utf-8"))
     inside = [link for link in links if not re.match(r"https?:", link)]
     assert len(inside) > 100 and [*filter(None, map(dead, inside))] == []
-    assert dead("../notebooks/04_steps.ipynb#when-to-cut") == ""
-    assert "no such heading" in dead("../notebooks/04_steps.ipynb#when-to-cut-it")
+    assert dead("../notebooks/04_steps.ipynb#in-your-own-loop") == ""
+    assert "no such heading" in dead("../notebooks/04_steps.ipynb#in-your-loop")
     assert "no such file" in dead("../notebooks/44_steps.ipynb")
 
 

@@ -182,9 +182,9 @@ def test_the_counts_count(tmp_path: Path):
         )
     )
     counts = small.counts()
-    assert counts == {"words": 15, "cells": 2, "lines": 3, "lines of a cell": 2} | {
+    assert counts == {"words": 16, "cells": 2, "lines": 3, "lines of a cell": 2} | {
         "claims": 1,
         "names": 2,
     }
-    assert small.minutes() == 5 * math.ceil((15 / 150 + 2 + 1.5 + 2 * 6 + 20) / 5)
+    assert small.minutes() == 5 * math.ceil((16 / 150 + 2 + 1.5 + 2 * 6 + 20) / 5)
     assert unfounded(small) == {"10"}

@@ -240,19 +240,11 @@ LIKELY = {
     "03 factor": [(lambda t: t / 20, "At t = 0"), (lambda t: "one", "could not convert")],
     "03 repair": [(lambda *a: [], "0 updates")],
     "03 resume": [(lambda saved, model, o, s: None, "two things")],
-    "04 ticks": [(40, "Does the run"), (31, "At which update")],
-    "04 milestones": [
-        ([10, 20, 50], "lengths"),
-        ([10, 30, 80], "does the loop count"),
-        ([250, 500, 1250], "second cut"),
-        ([250.0, 750.5, 2000.0], "Update 750"),
-        (250, "A list"),
-    ],
-    "04 wait": [(np.log(10) / 60, "the square"), (0.5, "60 updates")],
-    "04 stairs": [
-        (lambda rates, lengths: rates, "function of t"),
-        (lambda rates, lengths: lambda t: rates[0], "a factor"),
-        (lambda rates, lengths: lambda t: 1.0, "update 50"),
+    "04 open": [
+        (0.01, "A function is asked for"),
+        (lambda t: -0.01, "At t = 0 the rate is -0.01"),
+        (lambda t: 0.01 if t < 7 else float("nan"), "At t = 7 the rate is nan"),
+        (lambda t: 0.0, "nothing is learned"),
     ],
     "04 repair": [
         (lambda o, e, n: MultiStepLR(o, [e / 2 + 0.1, 3 * e / 4 + 0.1]), "whole number"),

@@ -25,6 +25,7 @@ extensions = [
     "sphinx_last_updated_by_git",
     "sphinx_togglebutton",
     "sphinxcontrib.katex",
+    "anchors",
     "cards",
     "figures",
     "formulas",
