@@ -67,8 +67,8 @@ class Picture:
 
     def signed(self, note: str) -> "Picture":
         """The same picture above a note in small grey letters, which says where it is from."""
-        said = f"{self.figure.get_supxlabel()}\n{note}".lstrip()
-        self.figure.supxlabel(said, fontsize=10.5, color="#555555", x=0.99, ha="right")
+        note = f"{self.figure.get_supxlabel()}\n{note}".lstrip()
+        self.figure.supxlabel(note, fontsize=10.5, color="#555555", x=0.99, ha="right")
         return self
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, str], dict[str, Any]]:
@@ -177,7 +177,7 @@ def _name_ends(axes: Axes, curves: Sequence[Line2D]) -> bool:
 
     Names stand a line apart: curves that end close together have theirs pushed up and down a bit.
     """
-    names, line = [str(curve.get_label()) for curve in curves], 16 / 72 * axes.figure.dpi
+    names = [str(curve.get_label()) for curve in curves]
     data = [np.asarray(curve.get_xydata(), float) for curve in curves]
     dots = any(curve.get_linestyle() == "None" for curve in curves)
     if dots or min(map(len, data)) < 2 or max(map(len, names)) > 20:
@@ -188,7 +188,7 @@ def _name_ends(axes: Axes, curves: Sequence[Line2D]) -> bool:
         .transform(axes.transData.transform([points[-1] for points in data]))
         .T
     )
-    order, gap = np.argsort(up), line / axes.bbox.height
+    order, gap = np.argsort(up), 16 / 72 * axes.figure.dpi / axes.bbox.height
     steps = gap * np.arange(len(up))
     rising, level = up[order] - steps, np.empty(len(up))
     lowest, highest = np.maximum.accumulate(rising), np.minimum.accumulate(rising[::-1])[::-1]
@@ -315,26 +315,28 @@ def forest(
     >>> forest(found, x="% above linear", alt="The constant rate ends higher.").alt
     'The constant rate ends higher.'
     """
-    count = len(_some("findings", findings))
-    with picture(alt, title, 1.0 + 0.56 * count) as made:
+    with picture(alt, title, 1.0 + 0.56 * len(_some("findings", findings))) as made:
         axes = made.figure.subplots()
         for y, (name, found) in enumerate(findings.items()):
-            mean, settled = found.difference.mean, found.verdict != "not settled"
-            edges = [-found.margin, found.margin]
-            axes.fill_between(edges, y - 0.5, y + 0.5, color="#DDDDDD", lw=0, zorder=0)
+            mean, margin = found.difference.mean, found.margin
+            face = "white" if found.verdict == "not settled" else COLOURS[0]
+            axes.fill_between([-margin, margin], y - 0.5, y + 0.5, color="#DDDDDD", lw=0, zorder=0)
             axes.plot(found.difference.interval, [y + 0.2, y + 0.2], "-", color=COLOURS[0])
-            face = COLOURS[0] if settled else "white"
             axes.plot(mean, y + 0.2, "o", color=COLOURS[0], markerfacecolor=face, markersize=8)
-            live = (dots or {}).get(name, ())
-            axes.plot(live, np.full(len(live), y + 0.2), "|", color=COLOURS[1], markersize=13)
+            live = np.asarray((dots or {}).get(name, ()), float)
+            (strokes,) = axes.plot(
+                live, [y + 0.2] * len(live), "|", color=COLOURS[1], markersize=13
+            )
             verdict = f"{mean:+.2f} {found.unit}: {found.verdict}"
             for at, side, told in ((0.005, "left", name), (0.995, "right", verdict)):
                 row = axes.get_yaxis_transform()
                 axes.text(at, y - 0.22, told, transform=row, ha=side, va="center", fontsize=11)
+        if dots:
+            axes.legend([strokes], ["single live pairs"], loc="lower right")
         axes.axvline(0, color="#555555", lw=1.2, linestyle="-", zorder=1)
         axes.spines["left"].set_visible(False)
         axes.set_yticks([])
-        axes.set_ylim(count - 0.5, -0.5)
+        axes.set_ylim(len(findings) - 0.5, -0.5)
         axes.set_xlabel(x)
     return made
 
@@ -535,8 +537,7 @@ def terrain(
         axes.set_xlabel("first parameter", labelpad=8)
         axes.set_ylabel("second parameter", labelpad=8)
         axes.set_zlabel("loss", labelpad=10)
-        for name in "xyz":
-            axes.locator_params(name, nbins=5)
+        axes.locator_params(nbins=5)
         axes.view_init(elev=48, azim=-62)
         axes.set_box_aspect(None, zoom=0.9)
     return made

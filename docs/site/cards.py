@@ -71,7 +71,7 @@ def card(path: Path, chapter: NotebookNode) -> str:
 
 def said(chapter: NotebookNode) -> tuple[str, str, str]:
     """What a chapter says of itself: its title, its question, its minutes."""
-    text = "\n\n".join(c.source for c in chapter.cells[:6] if c.cell_type == "markdown")
+    text = "\n\n".join(c.source for c in chapter.cells[:12] if c.cell_type == "markdown")
     title = re.search(r"^# (.+)", text)
     opening = re.search(r"^# .+\n+(?P<words>[^\n]+)", text)
     minutes = re.search(r"\*\*(\d+) minutes\*\*", text)
