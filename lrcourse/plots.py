@@ -332,7 +332,7 @@ def forest(
                 row = axes.get_yaxis_transform()
                 axes.text(at, y - 0.22, told, transform=row, ha=side, va="center", fontsize=11)
         if dots:
-            axes.legend([strokes], ["single live pairs"], loc="lower right")
+            axes.legend([strokes], ["single live pairs"], loc="lower right", bbox_to_anchor=(1, 1))
         axes.axvline(0, color="#555555", lw=1.2, linestyle="-", zorder=1)
         axes.spines["left"].set_visible(False)
         axes.set_yticks([])

@@ -22,7 +22,7 @@ def check_04_repair(answer: Any) -> Hints:
         cuts = np.flatnonzero(~np.isclose(rates[1:], rates[:-1])) + 1
         if len(cuts) == 0:
             yield f"{case} the rate is never cut: is each milestone a whole number?"
-        if cuts[0] < total // 2:
+        if cuts[0] <= epochs:
             yield f"{case} the first cut comes at update {cuts[0]}: what does the loop count?"
         if len(cuts) == 1:
             yield f"{case} the rate is cut only once: is each milestone a whole number, always?"

@@ -125,7 +125,21 @@ def _cuts(scale: Scale) -> dict[str, Part]:
     }
     plans |= {"at 50, 75 and 90 %": MultiStep([n // 2, n * 3 // 4, n * 9 // 10], 0.3)}
     plans |= {"constant": Constant(), "linear": Linear(1, 0, n)}
-    return {"one": Part(plans, [0.002 * 2**i for i in range(6)], n)}
+    both = {name: plans[name] for name in ("constant", "at 80 %")}
+    return {
+        "one": Part(plans, [0.002 * 2**i for i in range(6)], n),
+        "one rate": Part(both, [0.005], n),
+    }
+
+
+def _cuts_contrasts(parts: Mapping[str, Part]) -> list[Contrast]:
+    against = dict.fromkeys(_CUTS, ("at 80 %",)) | {"at 80 %": ("linear",)}
+    kept = Contrast(
+        "at 80 % instead of constant, both at a rate of 0.005",
+        "one rate/at 80 %",
+        "one rate/constant",
+    )
+    return [*_each(against)({"one": parts["one"]}), kept]
 
 
 def _horizon(scale: Scale) -> dict[str, Part]:
@@ -283,10 +297,11 @@ EXPERIMENTS = {
     ),
     "cuts": Experiment(
         "When should the rate be cut?", 4, "Bi et al. 2024: cuts at 80 and 90 %", _cuts,
-        _each(dict.fromkeys(_CUTS, ("at 80 %",)) | {"at 80 %": ("linear",)}),
+        _cuts_contrasts,
         tried=(
             "a network of one hidden layer that guesses the next character; one cut to a tenth, "
-            "or three to 0.3 each"
+            "or three to 0.3 each; the pair at one rate, about the best of the constant one, was "
+            "added after the others had been seen"
         ),
     ),
     "horizon": Experiment(
