@@ -37,7 +37,7 @@ COMPARED: dict[str, int] = {
     "01_gradient_descent": 43,
     "02_too_large_too_small": 36,
     "03_schedules_in_pytorch": 56,
-    "04_steps": 20,
+    "04_steps": 19,
     "05_smooth_decay": 56,
     "06_cosine": 57,
     "08_listening_to_the_loss": 64,

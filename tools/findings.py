@@ -148,9 +148,13 @@ ANSWERS: dict[str, tuple[str, Callable[[Mapping[str, Finding]], bool]]] = {
     "cuts": (
         "Between 70 and 90 % of the run, if there is to be one cut. At 30 or 50 % it comes too "
         "early and at 95 % too late, each by more than matters; three smaller cuts cannot be told "
-        "from the one at 80 %. A straight line to zero ends lower than that.",
+        "from the one at 80 %. A straight line to zero ends lower than that. At the rate that suits "
+        "a constant run the cut gains, too, but less than with a peak of its own.",
         lambda f: (
-            _said(f, "higher", "30 %", "at 50 % instead", "95 %", "constant", "of linear")
+            _said(f, "higher", "30 %", "at 50 % instead", "95 %", "constant instead", "of linear")
+            and f["at 80 % instead of constant, both at a rate of 0.005"].verdict == "lower"
+            and -f["at 80 % instead of constant, both at a rate of 0.005"].difference.interval[0]
+            < f["constant instead of at 80 %"].difference.interval[0]
             and f["at 90 % instead of at 80 %"].verdict == "no difference that matters"
             and _said(f, "not settled", "at 70 %", "at 50, 75")
         ),
