@@ -178,7 +178,7 @@ function html(state) {
     ] : []),
     ...(near ? [["Nearest named model", `${escape(near.model)} (${near.year}), ${show(100 * near.far, 2)} % of the peak away on average`]] : []),
   ]
-  return `<p>In this course’s Python; <code>&gt;&gt;</code> is “and then”, <code>*</code> “times”:</p><pre aria-label="The schedule as an expression of this course" tabindex="0">${escape(expression(whole).replace(/ (>>) /g, "\n  $1 "))}</pre>
+  return `<p>In this course’s Python, where <code>&gt;&gt;</code> is “and then” and <code>*</code> is “times”:</p><pre aria-label="The schedule as an expression of this course" tabindex="0">${escape(expression(whole).replace(/ (>>) /g, "\n  $1 "))}</pre>
 <table><tbody>${rows.map(([name, value]) => `<tr><th scope="row">${name}</th><td>${value}</td></tr>`).join("")}</tbody></table>
 <p>The bound is a promise about the worst convex function. It tells where to look for the peak: if a cosine of this length is best at some rate, begin with so many times that. It does not order good schedules, and it knows of no cliff and no warmup (chapter 15).</p>`
 }
@@ -230,7 +230,7 @@ function controls(state) {
         : { drawn: null, ...(BEGINNINGS[name][1] ? { parts: BEGINNINGS[name][1](now.total) } : {}) },
     }),
     slider("peak", "peak rate", { low: 1e-5, high: 1, log: true, digits: 2, typed: true }),
-    slider("total", `${unit} in all (the parts stretch with it)`, { ...RUNS[unit], step: 1, typed: true, digits: 2, then: longer, said: (v) => show(v, 6) }),
+    slider("total", `${unit} in all (parts stretch along)`, { ...RUNS[unit], step: 1, typed: true, digits: 2, then: longer, said: (v) => show(v, 6) }),
     choice("unit", "A step is", [["updates", "an update"], ["epochs", "an epoch"]], {
       then(unit, now) {
         const total = unit === now.unit ? now.total : unit === "epochs" ? 100 : 1000

@@ -176,7 +176,7 @@ function why(state) {
   const [got, meant] = [used[0], planned(state)[0]]
   const reasons = [near(got, meant) ? `Update 1 is made at ${show(got)}, as planned.`
     : `Update 1 is made at ${show(got)}, where ${show(meant)} was planned: the scheduler has made ${count(ahead[0], "step")} before it.`]
-  reasons.push(ahead.every((by) => by === 0) ? "The scheduler steps after each update and counts what the plan counts, so all updates are on time."
+  reasons.push(ahead.every((by) => by === 0) ? "The scheduler steps after each update and counts what the plan counts."
     : `By the plan, ${whose(ahead)}.`)
   if (once === "epoch") reasons.push(`The plan counts updates, but the scheduler moves only once per epoch: it makes ${count(ticks, "step")} in all, for ${count(used.length, "update")}.`)
   if (once === "minibatch" && every > 1) reasons.push(`The scheduler moves with each minibatch, ${every} times as fast as the updates that the plan counts.`)
@@ -187,7 +187,7 @@ function why(state) {
 
 function said(state) {
   const { event, moment, events } = now(state)
-  return [...(event && moment < events.length ? [event.note] : []), ...why(state)]
+  return [...(event && moment < events.length ? [event.note] : []), `${title(state)}.`, ...why(state)]
 }
 
 function html(state) {

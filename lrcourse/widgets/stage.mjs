@@ -160,10 +160,12 @@ html[data-theme=dark] .lr, body[data-jp-theme-light=false] .lr { ${DARK}; color-
 .lr input[type=range] { display: block; width: 100%; height: 1.5rem; margin: 0; accent-color: var(--c1); cursor: pointer; }
 .lr .marks { position: relative; height: 1rem; margin: -.2rem 8px 0; font-size: 12px; color: var(--soft); } .lr .marks i { position: absolute; transform: translateX(-50%); font-style: normal; white-space: nowrap; line-height: 1rem; } .lr .marks i::before { content: ""; position: absolute; left: 50%; top: -.3rem; height: .35rem; border-left: 2px solid var(--c2); }
 .lr fieldset { border: 0; padding: 0; margin: 0; min-width: 0; display: flex; flex-wrap: wrap; flex-basis: 100%; } .lr legend { display: contents; } .lr legend b { font-weight: 400; font-size: 15px; margin-right: .8rem; line-height: 1.5rem; } .lr fieldset label { margin-right: 1.1rem; } .lr fieldset label, .lr .switch { min-height: 1.7rem; display: inline-flex; gap: .35rem; align-items: center; cursor: pointer; }
-.lr input[type=number] { font: inherit; color: var(--ink); background: var(--well); border: 1px solid var(--edge); border-radius: 4px; width: 6.5rem; padding: 0 .3rem; text-align: right; }
+.lr input[type=number] { font: inherit; color: var(--ink); background: var(--well); border: 1px solid var(--edge); border-radius: 4px; flex: none; width: 6rem; height: 1.7rem; padding: 0 .3rem; text-align: right; }
 .lr input[type=radio], .lr input[type=checkbox] { width: 1.05rem; height: 1.05rem; margin: 0; accent-color: var(--c1); flex: none; }
 .lr button, .lr select { font: inherit; color: var(--ink); background: var(--well); border: 1px solid var(--edge); border-radius: 4px; padding: .2rem .7rem; min-height: 2rem; cursor: pointer; max-width: 100%; } .lr [aria-disabled=true] { opacity: .5; cursor: default; } .lr .play { background: var(--c1); color: var(--paper); border-color: var(--c1); font-weight: 600; }
 .lr :is(button, select, input, pre):focus-visible { outline: 3px solid var(--c2); outline-offset: 2px; }
+/* Who reaches a control by Tab sees the pictures, too. */
+.lr .controls :is(button, select, input) { scroll-margin: 1rem 0 30rem; } .lr .said ~ .controls :is(button, select, input) { scroll-margin: 30rem 0 1rem; }
 .lr .halves { display: flex; flex-wrap: wrap; gap: 0 12px; } .lr .more { min-width: 0; flex: 1 1 100%; } .lr .figures + .more:empty { display: none; } .lr .halves:has(.beside) .more { flex: 1 1 0; }
 .lr .figures { display: flex; flex-wrap: wrap; gap: 12px; margin: 0 0 .6rem; align-items: flex-start; }
 .lr pre { font: 13px/1.5 ui-monospace, monospace; background: var(--well); color: var(--ink); border: 1px solid var(--grid); border-radius: 4px; padding: .5rem .7rem; margin: 0 0 .6rem; overflow: auto; max-height: 22rem; white-space: pre; tab-size: 4; }
@@ -398,7 +400,7 @@ function show_on(spec, model, el) {
   root.append(make("style", {}, STYLE + LOOKS), prompt, rows[0], make("div", { class: "halves" }, figures, html), said, rows[1], below, make("div", { class: "unseen-box" }, heard))
   el.replaceChildren(root)
 
-  let [built, told, frame, quiet, width] = [[], null, 0, 0, 0]
+  let [built, seen, told, notes, frame, quiet, width] = [[], [], null, [], 0, 0, 0]
   const state = () => spec.complete({ ...spec.start, ...model.get("state") })
 
   const soon = () => { frame ||= requestAnimationFrame(draw) }
@@ -408,21 +410,21 @@ function show_on(spec, model, el) {
     model.save_changes()
   }
   Object.defineProperty(use, "state", { get: state })
-  function announce(words) { // once it is quiet, not at each pixel
+  function speak() { // what is new, once it is quiet, and not at each pixel
     clearTimeout(quiet)
-    quiet = setTimeout(() => { heard.textContent = words() || heard.textContent }, 400)
+    quiet = setTimeout(() => {
+      const news = [...notes, ...seen.filter((sentence) => !told.includes(sentence))]
+      if (news.length) heard.textContent = news.join(" ")
+      told = seen
+      notes = []
+    }, 400)
   }
-  use.announce = (words) => announce(() => words)
+  use.announce = (words) => { notes = [words]; speak() }
   function tell(sentences) {
-    const text = sentences.join(" ")
     told ??= sentences // nobody reads aloud what a page begins with
-    if (said.textContent === text) return
-    said.textContent = text
-    announce(() => {
-      const news = sentences.filter((sentence) => !told.includes(sentence))
-      told = sentences
-      return news.join(" ")
-    })
+    if (said.textContent !== sentences.join(" ")) speak()
+    said.textContent = sentences.join(" ")
+    seen = sentences
   }
 
   function build(list) { // new controls where others are wanted than there are
