@@ -145,7 +145,7 @@ function said(state) {
 const CHANGE = "Change the learning rate η (drag, or use the arrow keys)"
 const PROMPTS = {
   parabola: `${CHANGE}: from which rate on does the walk swing from side to side, and from which on does it lead away? L is the curvature, by how much the slope changes per unit of θ: here it is 4.`,
-  valley: `${CHANGE}: how soon can the walk be at the lowest place without leaving the valley? L is the largest curvature, the one across the valley: here it is 50, and along the valley it is 1.`,
+  valley: `${CHANGE}: how near can 25 steps come without leaving the valley, and how near with momentum? L is the largest curvature, the one across the valley: here it is 50, and along the valley it is 1.`,
   "two wells": `${CHANGE}: from which rate on does the walk leave the narrow pit for the wide bowl? L is the curvature of the pit, by how much its slope changes per unit of θ: here it is 25.`,
 }
 

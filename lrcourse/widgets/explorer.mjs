@@ -217,7 +217,7 @@ const freed = (state) => (state.parts.at(-1).op === "*" ? 0 : lengths(state).at(
 const removed = (state) => ({ begin: "own", total: state.total - freed(state), parts: settled(state).slice(0, -1) })
 function added(state) {
   const [n, start] = [room(state), round(clamp(factor(schedule(state), state.total), 0, 1), 2)]
-  return { begin: "own", total: state.total + n, parts: [...settled(state), newPart("Linear", n, { start })] }
+  return { begin: "own", total: state.total + n, parts: [...settled(state), newPart("Linear", n, { start, end: start ? 0 : 1 })] }
 }
 
 function controls(state) {

@@ -72,7 +72,9 @@ def one(page, name):
     return page.locator(f".lr-widget[data-widget={name}] .lr")
 
 
-def test_they_fit_and_bar_nobody_in_two_colours_and_two_widths(page, axe):
+def test_they_fit_and_bar_nobody_in_two_colours_and_two_widths(page, page_file, axe):
+    scripts = [path.stat().st_size for path in page_file.parent.glob("*.js")]
+    assert len(scripts) == len(widgets.NAMES) and max(scripts) < 70_000
     page.evaluate(axe)
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
@@ -178,6 +180,13 @@ def test_a_slider_stops_at_its_marks(page):
         page.keyboard.press("ArrowLeft")
         page.wait_for_timeout(25)
     assert float(rate.get_attribute("aria-valuetext")) < 0.5  # and it does not stick to one
+    widget = one(page, "explorer")
+    widget.get_by_label("Family, part 2").select_option("Noam")
+    width = widget.get_by_label("width of the model, part 2")
+    for key in ("Home", "ArrowRight", "ArrowRight", "ArrowRight"):
+        width.press(key)
+        page.wait_for_timeout(60)
+    assert width.get_attribute("aria-valuetext") == "17"  # whole numbers, but no arrow is lost
 
 
 def test_what_is_read_aloud_holds_the_headline_and_only_what_changed(page):
