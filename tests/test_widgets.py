@@ -3,6 +3,7 @@
 Node runs the modules' own functions on arguments that are drawn here.
 """
 
+import html
 import json
 import math
 import os
@@ -14,6 +15,7 @@ import types
 import warnings
 from collections.abc import Callable
 from functools import reduce
+from itertools import pairwise
 from operator import mul, rshift
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,7 @@ from lrcourse.landscapes import DoubleWell, Quadratic, descend
 from lrcourse.schedules import MultiStep, Schedule, values
 
 HERE = Path(widgets.__file__).parent
+ROOT = HERE.parents[1]
 DRAWS = 40
 rng = np.random.default_rng(int(os.environ.get("SEED", 20)))  # the same draws on every run
 pytestmark = pytest.mark.skipif(not shutil.which("node"), reason="no node here: install Node.js")
@@ -58,7 +61,7 @@ def in_node(module: str, body: str, *arguments: Any) -> Any:
 
 
 def test_each_widget_is_one_module_that_imports_nothing_from_elsewhere(tmp_path: Path):
-    assert {path.stem for path in HERE.glob("*.svg")} == {*widgets.NAMES}
+    assert {path.name.split(".")[0] for path in HERE.glob("*.svg")} == {*widgets.NAMES}
     for name in widgets.NAMES:
         whole = tmp_path / f"{name}.mjs"
         whole.write_text(widgets.bundle(name), encoding="utf-8")
@@ -72,9 +75,11 @@ def test_each_widget_is_one_module_that_imports_nothing_from_elsewhere(tmp_path:
 
 def test_the_still_pictures_are_what_the_modules_draw(tmp_path: Path):
     subprocess.run(["node", str(HERE / "stills.mjs"), str(tmp_path)], check=True)
-    for name in widgets.NAMES:
-        again = (tmp_path / f"{name}.svg").read_bytes()
-        assert again == (HERE / f"{name}.svg").read_bytes(), "run node lrcourse/widgets/stills.mjs"
+    drawn = sorted(path.name for path in tmp_path.iterdir())
+    assert drawn == sorted(path.name for path in HERE.glob("*.svg"))
+    for name in drawn:
+        again = (tmp_path / name).read_bytes()
+        assert again == (HERE / name).read_bytes(), "run node lrcourse/widgets/stills.mjs"
         assert len(again) < 40_000
 
 
@@ -87,6 +92,35 @@ def test_what_is_stored_is_the_same_each_time_and_speaks(name: str):
     assert first["text/plain"] == f"{name}()"
     alt = re.search(r'<img alt="([^"]{80,})" src="data:image/svg', first["text/html"])
     assert alt and "undefined" not in alt[1] and "NaN" not in alt[1]
+
+
+def stored(widget: widgets.Widget) -> str:
+    return html.unescape(widget._repr_mimebundle_()[0]["text/html"])
+
+
+def test_each_use_in_a_chapter_has_a_still_picture_of_what_is_asked_for():
+    sources = sorted((ROOT / "notebooks" / "source").glob("*.md"))
+    names = "|".join(widgets.NAMES)
+    uses = [
+        use
+        for path in sources
+        for use in re.findall(rf"^(?:widgets\.)?((?:{names})\(.*\))$", path.read_text(), re.M)
+    ]
+    assert {use.split("(")[0] for use in uses} == {*widgets.NAMES}
+    for use in uses:
+        text = stored(eval(f"widgets.{use}"))
+        assert "not with" not in text, f"{use}: add it to ASKED in stills.mjs"
+        asked = re.findall(r"\w+=[^,()]+", use)
+        assert asked == [words for words in asked if words in text.split("drawn with")[1]]
+
+
+def test_a_still_picture_says_what_it_shows_and_holds_the_code():
+    text = stored(widgets.descent(rate=0.3, land="valley"))
+    assert "drawn with rate=0.1, momentum=0, land='parabola', not with rate=0.3, land=" in text
+    assert "in JupyterLab when its cell is run" in text and "<metadata>" not in text
+    body = "m.code({ ...m.default.start, moment: 0 })"
+    assert f"<pre>{in_node('loop', body)}</pre>" in stored(widgets.loop())
+    assert "<pre>from torch.optim import SGD\n" in stored(widgets.explorer())
 
 
 @pytest.mark.parametrize(
@@ -154,6 +188,71 @@ def test_the_cliff_is_where_a_walk_begins_to_grow():
         shrink = in_node("descent", "m.contraction(a[0], 4, a[1])", 0.05, momentum)
         x = np.abs(descend(Quadratic([4.0]), [1.0], 0.05, 400, momentum=momentum).path[:, 0])
         assert (x[200:300].max() / x[100:200].max()) ** 0.01 == pytest.approx(shrink, rel=5e-3)
+
+
+def waves_of(rate: float, momentum: float) -> float:
+    """By what angle a walk on a parabola of curvature 4 swings per step."""
+    return np.abs(np.angle(np.roots([1, -(1 + momentum - 4 * rate), momentum]))).max()
+
+
+def test_descent_says_in_words_how_a_walk_goes():
+    """Whether it swings, by the signs of a real walk; and the headline of its figure."""
+    draws = [(0.1, 0.0), (0.3, 0.0), (0.6, 0.0), *rng.uniform(0, (0.9, 0.95), (DRAWS, 2)).tolist()]
+    body = """a[0].map(([rate, momentum]) => {
+        const state = m.default.complete({ ...m.default.start, rate, momentum })
+        const [, picture] = m.default.pictures(state, 400)
+        return [m.swing(rate, 4, momentum), m.default.said(state), picture]
+    })"""
+    kinds = set()
+    for draw, (kind, said, picture) in zip(draws, in_node("descent", body, draws), strict=True):
+        walk = descend(Quadratic([4.0]), [1.0], draw[0], 400, momentum=draw[1])
+        x = walk.path[:, 0]
+        x = x[: np.append(np.flatnonzero((abs(x) < 1e-9) | (abs(x) > 1e9)), len(x))[0]]
+        turns = x[1:] * x[:-1] < 0
+        if kind == "each step":
+            assert turns.all()
+        elif kind == "not":
+            assert not turns.any()
+        elif waves_of(*draw) * len(x) > 1.1 * math.pi:  # else it is too short for a wave
+            assert turns.any()
+        kinds.add(kind)
+        text = " ".join(said)
+        away = walk.losses[-1] > walk.losses[0]
+        assert ("leads away" in text) == away == ("cliff: the walk swings" in text), text
+        assert (kind != "not" or away) == ("swings" in text), text
+        assert said[0].removesuffix(".") in re.sub("<.*?>", " ", picture)
+    assert kinds == {"not", "each step", "waves"}
+
+
+def test_descent_tells_the_cliff_itself_from_both_its_sides():
+    body = """a[0].map((rate) => m.default.said(
+        m.default.complete({ ...m.default.start, rate })).join(" "))"""
+    below, at, above = in_node("descent", body, [0.49, 0.5, 0.51])
+    assert "but nearer" in below and "leads away" not in below
+    assert "never settles" in at and "as wide as the one before it" in at
+    assert "leads away" in above and "wider than the one before it" in above
+
+
+def test_a_cloud_says_how_long_the_noise_of_earlier_updates_stays():
+    body = """a[0].map(([rate, cut, shown]) => m.default.said(
+        { ...m.default.start, rate, cuts: [cut], shown }).join(" "))"""
+    asked = [(0.4, 150, 150), (0.4, 150, 160), (0.4, 150, 300), (0.4, 50, 40), (0.05, 200, 201)]
+    for (rate, cut, shown), said in zip(asked, in_node("cloud", body, asked), strict=True):
+        plan = rate * MultiStep([cut], 0.2)
+        mean, variance, loss = 1.0, 0.0, [1.0]
+        for t in range(400):
+            mean *= 1 - plan(t)
+            variance = (1 - plan(t)) ** 2 * variance + plan(t) ** 2 / 2
+            loss.append(mean**2 + variance)
+        floor = plan(shown) / (2 * (2 - plan(shown)))
+        settled = np.flatnonzero(np.array(loss[shown:]) <= 1.1 * floor)
+        if len(settled) == 0:
+            assert "it will not be there when the run ends" in said
+        elif settled[0]:
+            assert f"in {settled[0]} updates it will be within a tenth of it" in said
+            assert ("noise of earlier updates" in said) == (shown >= cut)
+        else:
+            assert "It has settled" in said
 
 
 def test_a_cloud_goes_as_landscapes_goes_on_the_same_noise():
@@ -238,6 +337,34 @@ def test_the_loop_gives_each_update_the_rate_that_torch_gives_it():
         assert_allclose(found["used"], rates, rtol=1e-12, atol=1e-15, err_msg=f"{state}")
         assert len(found["used"]) == 24 / state["every"] - state["scaler"]
         assert warned == found["warns"], state
+
+
+def test_the_loop_says_whose_rates_the_updates_get():
+    """Each sentence is taken at its word, and compared with the rates of the run and the plan."""
+    body = """a[0].map((s) => ({ said: m.default.said({ ...s, moment: 9999 }).join(" "),
+        plan: Array.from(Array(60).keys(), (t) => 0.1 * m.plan(t, m.updates(s))), ...m.run(s) }))"""
+    for found in in_node("loop", body, LOOPS):
+        used, plan, said = found["used"], found["plan"], found["said"]
+        assert f"Update 1 is made at {used[0]:.3g}" in said
+        if used[0] != pytest.approx(plan[0]):
+            assert f"where {plan[0]:.3g} was planned" in said
+        off = sum(abs(u - p) > 1e-9 for u, p in zip(used, plan, strict=False))
+        assert said.startswith(f"{off} of {len(used)} updates" if off else "Each of the")
+        told = re.findall(
+            r"updates? (\d+)(?: to (\d+))? gets? (its own|their own|the rate of "
+            r"(?:(\d+) to )?(\d+) steps? (later|earlier))",
+            said,
+        )
+        assert bool(told) == bool(off)
+        seen = []
+        for first, last, _, low, high, way in told:
+            span = range(int(first) - 1, int(last or first))
+            seen += span
+            sign = {"later": 1, "earlier": -1, "": 0}[way]
+            shifts = {sign * n for n in range(int(low or high or 0), int(high or 0) + 1)}
+            for t in span:
+                assert any(used[t] == pytest.approx(plan[t + by]) for by in shifts if t + by >= 0)
+        assert seen == [*range(len(used))] * bool(off)
 
 
 # --------------------------------------------------------------------- schedules, and code for them
@@ -384,7 +511,8 @@ def test_each_beginning_shows_what_the_course_computes():
             const state = then("unit", unit, then("begin", begin, complete({ ...start, ...a[0] })))
             const { near, factors, ...found } = m.found(state)
             return { begin, plan: m.plan(state), model: near.model, ...found,
-                pictures: m.default.pictures(state, 400).join(""), words: m.default.said(state) }
+                pictures: m.default.pictures(state, 400).join(""),
+                words: m.default.said(state).join(" ") }
         }))"""
     models = {"models": widgets.explorer().state["models"]}
     for found in in_node("explorer", body, models):
@@ -399,6 +527,56 @@ def test_each_beginning_shows_what_the_course_computes():
         assert found["cosine"]["best_peak"] == pytest.approx(cosine.best_peak)
         assert "NaN" not in found["pictures"] + found["words"], found["begin"]
     assert {found["model"] for found in in_node("explorer", body, models)} > {"nanochat"}
+
+
+def test_no_part_changes_when_others_come_go_or_turn_into_something_else():
+    """Parts are added to each beginning, changed and taken away: the others keep their steps."""
+    body = """
+        "cosine linear wsd steps constant restarts onecycle sqrt".split(" ").flatMap((begin) => {
+            const { start, complete, controls, said } = m.default
+            const find = (state, key) => controls(state).find((c) => c.key === key)
+            const press = (state, key) => ({ ...state, ...find(state, key).then(state) })
+            const set = (state, key, value) => { // a choice
+                const [, i, name] = key.split(".")
+                const parts = state.parts.map((p, j) => j == i ? { ...p, [name]: value } : p)
+                return { ...state, parts, ...find(state, key).then(value, state) }
+            }
+            let state = complete({ ...start, begin })
+            const seen = [["start", state]]
+            const then = (what, next) => { state = next; seen.push([what, state]) }
+            then("more", press(state, "more"))
+            then("more", press(state, "more"))
+            then("family", set(state, `parts.${state.parts.length - 2}.family`, "Constant"))
+            then("family", set(state, "parts.0.family", "OneMinusSqrt"))
+            then("fewer", press(state, "fewer"))
+            then("fewer", press(state, "fewer"))
+            return [seen.map(([what, s]) => ({ what, total: s.total, each: m.lengths(s),
+                said: said(s).join(" "), plan: m.plan(s), words: find(s, "more").label }))]
+        })"""
+    for seen in in_node("explorer", body):
+        for before, after in pairwise(seen):
+            longest = max(len(before["each"]), len(after["each"]))
+            kept = longest - (after["what"] != "family")
+            assert before["each"][:kept] == after["each"][:kept], after["what"]
+            assert sum(after["each"]) == after["total"]
+            if after["what"] == "more":  # as its button had said
+                assert f"a part of {after['each'][-1]} updates" in before["words"]
+            if len(after["each"]) > 1:
+                assert f"{' + '.join(map(str, after['each']))} = {after['total']}" in after["said"]
+        ends = ours(seen[0]["plan"]["schedule"]), ours(seen[2]["plan"]["schedule"])
+        n = seen[0]["total"]
+        assert_allclose(values(ends[1], n), values(ends[0], n), rtol=1e-12, atol=1e-15)
+        assert [seen[0]["each"], seen[1]["each"]] == [seen[-1]["each"], seen[-2]["each"]]
+
+
+def test_parts_that_fill_more_than_the_run_are_said_to():
+    body = """(() => {
+        const state = m.default.complete({ ...m.default.start, begin: "wsd" })
+        state.parts[1].take = 950
+        return m.default.said(state).join(" ")
+    })()"""
+    said = in_node("explorer", body)
+    assert "take 1050 updates, but the run has only 1000, so part 3 is never reached" in said
 
 
 def test_named_models_are_the_same_and_each_is_nearest_to_itself():
@@ -549,3 +727,24 @@ def test_plateau_listens_as_schedules_does_and_stops_as_chapter_08_does():
         assert_allclose([point["metric"] for point in found["run"]], metric, rtol=1e-12)
         assert_allclose([p["now"] for p in found["run"]], [plateau.update(v) for v in metric])
         assert found["run"][-1]["best"] == pytest.approx(plateau.best)
+
+
+def test_plateau_says_how_late_it_notices_and_that_this_is_one_draw():
+    body = """a[0].map((seed) => ({ said: m.default.said({ ...m.default.start, seed }).join(" "),
+        run: m.listen({ ...m.default.start, seed }, n.normals(160, seed)) }))"""
+    body = f"(await (async () => {{ const n = await import(a[1]); return {body} }})())"
+    found = in_node("plateau", body, [0, 1, 2, 3], (HERE / "stage.mjs").as_uri())
+    delays = set()
+    for each in found:
+        plateau, cuts = schedules.Plateau(factor=0.5, patience=5, threshold=1e-4, cooldown=0), []
+        for heard, point in enumerate(each["run"], start=1):
+            before = plateau.now
+            if plateau.update(point["metric"]) < before:
+                cuts.append(heard)
+        late = min(cut for cut in cuts if cut > 80) - 80
+        early = sum(cut <= 80 for cut in cuts)
+        few = "No cut" if not early else "1 cut" if early == 1 else f"{early} cuts"
+        assert each["said"].startswith(f"{few} too early; the plateau is noticed after {late} eval")
+        assert "one draw of the noise: press “Other noise”" in each["said"]
+        delays.add(late)
+    assert len(delays) > 1  # which is why it says so

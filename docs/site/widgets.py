@@ -23,9 +23,9 @@ def script(name: str) -> str:
     """The module `name` as a classic script that looks for its boxes."""
     code = re.sub("^export default ", "const widget = ", widgets.bundle(name), flags=re.MULTILINE)
     code = re.sub("^export ", "", code, flags=re.MULTILINE)
-    code = re.sub(
-        r"^ *(//|/\*\*|\*).*\n|^ +|^\n", "", code, flags=re.MULTILINE
-    )  # made to be read: there
+    # Comments and indents are made to be read where they stand.
+    comment = r"^ *(//|/\*\*|\*).*\n| +// [^\"'`\n]*$"
+    code = re.sub(rf"{comment}|^ +|^\n", "", code, flags=re.MULTILINE)
     start = f'widget.embed("{name}")'
     return f'addEventListener("DOMContentLoaded", () => {{\n{code}\n{start}\n}})\n'
 

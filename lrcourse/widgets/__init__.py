@@ -1,9 +1,9 @@
 """What moves: small experiments to drag and press, in JupyterLab and on the course's pages.
 
 A widget is one ECMAScript module, `NAME.mjs`, with its formulas on top; all stand on `stage.mjs`.
-JupyterLab shows it live. What is stored with a notebook is a still picture with words, for print,
-GitHub, and before the cell is run; the course's pages turn that into the live widget, without a
-kernel. Nothing is asked of another host.
+JupyterLab shows it live. What is stored with a notebook is a still picture with words, and with the
+code that the widget makes: for print, GitHub, and before the cell is run. The course's pages turn
+that into the live widget, without a kernel. Nothing is asked of another host.
 
 >>> descent(rate=0.1)
 descent(rate=0.1)
@@ -59,19 +59,50 @@ class Widget(anywidget.AnyWidget):
         super().__init__(state={key: value for key, value in state.items() if value is not None})
 
     def __repr__(self) -> str:
-        said = (f"{key}={value!r}" for key, value in self.state.items() if key != "models")
-        return f"{self.name}({', '.join(said)})"
+        return f"{self.name}({_arguments(self._given())})"
+
+    def _given(self) -> dict[str, Any]:
+        return {key: value for key, value in self.state.items() if key != "models"}
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """Live for JupyterLab; and a picture that carries all that a page needs to be live."""
         data, about = super()._repr_mimebundle_(**kwargs) or ({}, {})
-        picture = (HERE / f"{self.name}.svg").read_bytes()
-        alt = " ".join(re.findall(r'aria-label="([^"]*)"', picture.decode()))
+        picture, shows, code = _still(self.name, self._given())
+        alt = " ".join(re.findall(r'aria-label="([^"]*)"', picture))
         state = html.escape(json.dumps(self.state, ensure_ascii=False))
-        still = f'<img alt="{alt}" src="data:image/svg+xml;base64,{b64encode(picture).decode()}">'
+        source = f"data:image/svg+xml;base64,{b64encode(picture.encode()).decode()}"
+        still = f'<img alt="{alt}" src="{source}">'
+        text = f"<pre>{html.escape(code)}</pre>" if code else ""
+        note = f"<p><em>{html.escape(shows)}</em></p>"
         box = f'class="lr-widget" data-widget="{self.name}" data-state="{state}"'
-        data["text/html"] = f"<div {box}>{still}</div>"
+        data["text/html"] = f"<div {box}>{still}{text}{note}</div>"
         return data, about
+
+
+def _still(name: str, given: dict[str, Any]) -> tuple[str, str, str]:
+    """Of a widget's still pictures, the nearest to what is given; what it shows; and its code."""
+
+    def read(path: Path) -> tuple[str, dict[str, Any]]:
+        before, about, after = re.split("</?metadata>", path.read_text(encoding="utf-8"))
+        return before + after, json.loads(html.unescape(about))
+
+    def other(about: dict[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in given.items() if about["state"].get(key) != value}
+
+    paths = sorted(HERE.glob(f"{name}.*svg"), key=lambda path: len(path.name))  # the usual first
+    stills = [read(path) for path in paths]
+    picture, about = min(stills, key=lambda still: len(other(still[1])))
+    said = {key: about["state"][key] for key in get_type_hints(globals()[name]) if key != "return"}
+    missed = f", not with {_arguments(other(about))}" if other(about) else ""
+    note = (
+        f"A still picture of something to try, drawn with {_arguments(said)}{missed}. It comes "
+        "alive on the course's pages, with JavaScript, and in JupyterLab when its cell is run."
+    )
+    return picture, note, about["code"]
+
+
+def _arguments(values: dict[str, Any]) -> str:
+    return ", ".join(f"{key}={value!r}" for key, value in values.items())
 
 
 def _shown(function: Callable[..., Widget], given: dict[str, Any]) -> Widget:

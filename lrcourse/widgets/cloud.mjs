@@ -65,7 +65,7 @@ const START = Float64Array.from({ length: 2 * RUNS }, (_, i) => PLACE[i % 2])
 const noises = new Map()
 const noise = (seed) => noises.get(seed) ?? noises.set(seed, normals(STEPS * 2 * RUNS, seed)).get(seed)
 
-const start = { rate: 0.2, batch: 1, cuts: [], by: 5, average: false, shown: 150, seed: 0 }
+const start = { rate: 0.4, batch: 1, cuts: [], by: 5, average: false, shown: 150, seed: 0 }
 
 let last = ["", null] // the runs of the last state: time alone changes nothing in them
 function runs({ rate, batch, cuts, by, seed }) {
@@ -86,7 +86,7 @@ function pictures(state, width) {
   const half = (1.2 * (width - 24)) / 208 // as many pixels to the unit across as up
   const cloud = plot({
     width, title: `${RUNS} runs after ${count(t, "update")}`, x: [-half, half], y: [-1.2, 1.2],
-    words: `A bowl seen from above with a dot for each of ${RUNS} runs. ${said(state)}`,
+    words: `A bowl seen from above with a dot for each of ${RUNS} runs. ${said(state).join(" ")}`,
   }, (pen) => range(Math.ceil(half / 0.5)).map((i) => pen.ring([0, 0], 0.5 * (i + 1))).join("")
     + pen.dots(places(path), "c1 faint", 5) + (state.average ? pen.dots(places(averages), "c2", 4) : "")
     + pen.ring([0, 0], Math.sqrt(2 * mean[t]), undefined, 0, "line dash c4") + pen.dots([[0, 0]], "c3", 7))
@@ -107,17 +107,38 @@ function title(state) {
   return state.average ? "The average of a run lies below its floor" : "The loss stops falling: the floor of this rate"
 }
 
+const NEAR = 1.1 // the mean loss, by its floor, where we say that it has settled
+
 function said(state) {
-  const { plan, loss, averaged } = runs(state)
-  const [t, rate] = [state.shown, plan(state.shown)]
-  const now = `After ${count(t, "update")} the mean loss is ${show(loss[t], 2)}. At a rate of ${show(rate)}${state.batch > 1 ? ` with a batch of ${state.batch}` : ""} it settles at the floor of ${show(floor(rate, state.batch), 2)}, where each update stirs up as much noise as it takes away.`
-  if (!state.average) return `${now} The green dot is the lowest place; the dashed ring is the typical distance from it (the root of the mean square).`
-  return `${now} The orange dots are the running averages of the runs' places (98 % of the old average, 2 % of the new place). Their mean loss is ${show(averaged[t], 2)}: averaging calms the noise without a cut, but it lags behind while a run is still on its way.`
+  const { plan, loss, averaged, mean } = runs(state)
+  const [t, rate, cuts] = [state.shown, plan(state.shown), state.cuts.filter((cut) => cut <= state.shown)]
+  const height = floor(rate, state.batch)
+  const now = `After ${count(t, "update")} the mean loss is ${show(loss[t], 2)}.`
+  const stays = `${cuts.length ? `The rate is now ${show(rate)}, and its` : `At a rate of ${show(rate)} the`} floor${state.batch > 1 ? ` with a batch of ${state.batch}` : ""} is ${show(height, 2)}: there each update stirs up as much noise as it takes away.`
+  const found = [now, settling(), stays]
+  if (!state.average) return [...found, "The green dot is the lowest place; the dashed ring is the typical distance from it (the root of the mean square)."]
+  return [...found, `The mean loss of the running averages is ${show(averaged[t], 2)}.`, "The orange dots are those averages, of each run's places (98 % of the old average, 2 % of the new place): averaging calms the noise without a cut, but it lags behind while a run is still on its way."]
+
+  function settling() { // by the mean without chance
+    const next = state.cuts.find((cut) => cut > t) ?? STEPS
+    const there = range(next - t + 1).find((i) => mean[t + i] <= NEAR * height)
+    if (there === 0) return "It has settled at the floor of its rate."
+    const why = cuts.length ? "the noise of earlier updates must be walked off first" : "the runs are still on their way"
+    const left = there ? `in ${count(there, "update")} it will be within a tenth of it` : `it will not be there ${next < STEPS ? "before the next cut" : "when the run ends"}`
+    return `It has not yet fallen to the floor of its rate: ${why}, and ${left}.`
+  }
+}
+
+/** Why another cut can't be made at this moment; "" if it can. */
+function noCut({ cuts, shown }) {
+  if (cuts.length === 3) return "There are three cuts: take them back first."
+  if (cuts.includes(shown)) return `There is a cut at update ${shown} already: move the time first.`
+  return shown < STEPS ? "" : "The run ends here: move the time back first."
 }
 
 export default stage({
   name: "a cloud of noisy runs",
-  prompt: "Move the time, or press play. When the cloud stops shrinking, cut the rate: what happens to the cloud and to the loss?",
+  prompt: () => "Move the time, or press play. When the cloud stops shrinking, cut the rate: what happens to the cloud and to the loss?",
   start,
   panels: 2,
   pictures,
@@ -125,10 +146,10 @@ export default stage({
   controls: (state) => [
     play("shown", "Play", STEPS, 10),
     slider("shown", "time: update", { low: 0, high: STEPS, step: 1 }),
-    slider("rate", "learning rate η", { low: 0.01, high: 1, log: true }),
+    slider("rate", `learning rate η${["", " before the cut"][state.cuts.length] ?? " before the cuts"}`, { low: 0.01, high: 1, log: true }),
     button("cut", `Cut the rate to ${{ 2: "a half", 5: "a fifth", 10: "a tenth" }[state.by]} at update ${state.shown}`,
-      ({ cuts, shown }) => ({ cuts: [...cuts, shown].sort((a, b) => a - b) }), { enabled: state.cuts.length < 3 && !state.cuts.includes(state.shown) && state.shown < STEPS }),
-    button("uncut", "Take the cuts back", () => ({ cuts: [] }), { enabled: state.cuts.length > 0 }),
+      ({ cuts, shown }) => ({ cuts: [...cuts, shown].sort((a, b) => a - b) }), { off: noCut(state) }),
+    button("uncut", "Take the cuts back", () => ({ cuts: [] }), { off: state.cuts.length ? "" : "There is no cut to take back." }),
     choice("by", "A cut divides the rate by", [2, 5, 10].map((by) => [by, String(by)]), { below: true }),
     choice("batch", "Batch size", [1, 4, 16, 64].map((batch) => [batch, String(batch)]), { below: true }),
     toggle("average", "Show the average of each run's places, too", { below: true }),

@@ -56,12 +56,18 @@ export function contraction(rate, L, momentum = 0) {
   const root = b * b - 4 * momentum
   return root < 0 ? Math.sqrt(momentum) : (Math.abs(b) + Math.sqrt(root)) / 2
 }
+/** How a walk swings: "not" at all, with "each step" (that root is negative), or in "waves" (it is complex). */
+export function swing(rate, L, momentum = 0) {
+  const b = 1 + momentum - rate * L
+  if (b * b < 4 * momentum) return "waves"
+  return b < 0 ? "each step" : "not"
+}
 
 // ------------------------------------------------------------------------------------ the widget
 
 const STEPS = 25
 const LANDS = {
-  parabola: { surface: Quadratic([4]), L: 4, x: [-2.2, 2.2], y: [0, 9], rate: 0.05, start: [-1.8] },
+  parabola: { surface: Quadratic([4]), L: 4, x: [-2.2, 2.2], y: [0, 9], rate: 0.1, start: [-1.8] },
   valley: { surface: Quadratic([1, 50], 0.35), L: 50, x: [-3, 2], y: [-1.6, 1.2], rate: 0.02, start: [-2.5, -0.3] },
   "two wells": { surface: DoubleWell(), L: 25, x: [-3.2, 1.8], y: [0, 4], rate: 0.02, start: [1.5] },
 }
@@ -81,7 +87,7 @@ function pictures(state, width) {
     ? `Each step multiplies θ by 1 − ηL = ${show(factor(state.rate, L))}` : `The walk, ${count(state.steps, "step")}`
   const first = plot({
     width, title, x, y, xlabel: flat ? "first parameter" : "θ, the parameter", ylabel: flat ? "second parameter" : "loss",
-    words: `The landscape and the walk on it. ${said(state)}`,
+    words: `The landscape and the walk on it. ${said(state).join(" ")}`,
   }, (pen) => land(pen) + pen.line(places, "c1 thin") + pen.dots(places, "c1", 6) + pen.handle(places[0]) + pen.note(places[0], "start", "middle", "c2", 0, -14))
   const second = plot({
     width, title: verdict(state), x: [0, STEPS], y: [1e-6, 1e3], log: "y", xlabel: "step", ylabel: "loss",
@@ -90,11 +96,24 @@ function pictures(state, width) {
   return [first, second]
 }
 
+/** How far the rate is above the cliff, as a share of it; 0 where it is the cliff. */
+function beyond({ land, rate, momentum }) {
+  const above = rate / cliff(LANDS[land].L, momentum) - 1
+  return Math.abs(above) < 1e-9 ? 0 : above
+}
+
 function verdict(state) {
+  if (beyond(state) === 0 && state.land !== "two wells") return "It swings on and on and never settles"
   const { losses, divergedAt } = walk({ ...state, steps: 400 })
   if (divergedAt > 0 || losses.at(-1) > losses[0]) return "It leads away: the loss grows"
   const left = (100 * losses[state.steps]) / losses[0]
   return `${count(state.steps, "step")} leave ${left < 0.01 ? "less than 0.01" : show(left, 2)} % of the loss`
+}
+
+const SWINGS = { // what a walk does on its way
+  not: "comes nearer from one side",
+  "each step": "swings: each step lands on the other side",
+  waves: "swings in waves, because momentum carries it past the lowest place and back",
 }
 
 function said(state) {
@@ -102,22 +121,37 @@ function said(state) {
   const { L } = LANDS[land]
   const edge = cliff(L, momentum)
   const name = momentum ? "2(1 + β)/L" : "2/L"
+  const at = `η = ${show(rate)}`
+  const headline = `${verdict(state)}.`
   if (land === "two wells") {
     const end = walk({ ...state, steps: 2000 }).path.at(-1)[0]
-    const where = Math.abs(end + 1) < 0.01 ? "in the wide bowl, the lowest place" : Math.abs(end - 1) < 0.01 ? "in the narrow pit, which is only a local minimum" : "nowhere: it jumps about"
-    return `The pit on the right is the more curved one (L = 25), so a walk can settle in it only below ${name} = ${show(edge)}. At η = ${show(rate)} this walk ends ${where}.`
+    const settled = Math.abs(end + 1) < 0.01 ? [1, "in the wide bowl, the lowest place"] : Math.abs(end - 1) < 0.01 ? [L, "in the narrow pit, which is only a local minimum"] : null
+    return [headline, settled ? `At ${at} this walk ends ${settled[1]}; near the end it ${SWINGS[swing(rate, settled[0], momentum)]}.` : `At ${at} this walk ends nowhere: it jumps about.`,
+      `The pit on the right is the more curved one (L = ${L}), so a walk can settle in it only below ${name} = ${show(edge)}.`]
   }
-  if (rate > edge) return `The rate ${show(rate)} is above ${name} = ${show(edge)}, the cliff: each step ends further away than it began.`
-  if (land === "valley") return `Across the valley the curvature is L = 50, along it only 1. The rate must stay below ${name} = ${show(edge)} for the steep direction; along the flat one a step then takes away only ${show(100 * rate)} % of the distance${momentum ? ", but momentum adds the steps up" : ""}.`
-  if (momentum) return `With momentum β = ${show(momentum)} the distance shrinks in the long run by ${show(contraction(rate, L, momentum))} per step, and the cliff lies at ${name} = ${show(edge)}.`
+  const swings = `the walk swings from side to side${land === "valley" ? " across the valley" : ""}, and each swing is`
+  if (beyond(state) === 0) return [headline, `The rate ${show(rate)} is ${name} itself, the cliff: ${swings} as wide as the one before it.`]
+  if (beyond(state) > 0) return [headline, `The rate ${show(rate)} is above ${name} = ${show(edge)}, the cliff: ${swings} wider than the one before it.`]
+  const how = SWINGS[swing(rate, L, momentum)]
+  if (land === "valley") return [headline, `At ${at} the walk, across the valley, ${how}.`,
+    `The rate must stay below ${name} = ${show(edge)}, because across the valley the curvature is L = 50.`,
+    `Along it the curvature is 1, so a step takes away only ${show(100 * rate)} % of that distance${momentum ? ", but momentum adds the steps up" : ""}.`]
+  const cliffAt = `The cliff is at ${name} = ${show(edge)}.`
+  if (momentum) return [headline, `With momentum β = ${show(momentum)} each step multiplies the distance, in the long run, by ${show(contraction(rate, L, momentum))}: at ${at} the walk ${how}.`, cliffAt]
   const f = factor(rate, L)
-  const how = Math.abs(f) < 0.005 ? "the first step ends right at the minimum" : f > 0 ? "each step stays on its side and comes nearer" : "each step lands on the other side, but nearer"
-  return `L = 4 is the curvature of this parabola. At η = ${show(rate)} the factor is 1 − ηL = ${show(f)}, so ${how}. The cliff is at 2/L = ${show(edge)}.`
+  return [headline, `At ${at} the factor is 1 − ηL = ${show(f)}, so ${Math.abs(f) < 0.005 ? "the first step ends right at the minimum" : f > 0 ? "each step stays on its side and comes nearer" : "the walk swings: each step lands on the other side, but nearer"}.`, cliffAt]
+}
+
+const CHANGE = "Change the learning rate η (drag, or use the arrow keys)"
+const PROMPTS = {
+  parabola: `${CHANGE}: from which rate on does the walk swing from side to side, and from which on does it lead away? L is the curvature, by how much the slope changes per unit of θ: here it is 4.`,
+  valley: `${CHANGE}: how near can 25 steps come without leaving the valley, and how near with momentum? L is the largest curvature, the one across the valley: here it is 50, and along the valley it is 1.`,
+  "two wells": `${CHANGE}: from which rate on does the walk leave the narrow pit for the wide bowl? L is the curvature of the pit, by how much its slope changes per unit of θ: here it is 25.`,
 }
 
 export default stage({
   name: "gradient descent",
-  prompt: "Drag the learning rate. From which rate on does the walk lead away from the lowest place?",
+  prompt: ({ land }) => PROMPTS[land],
   start,
   complete,
   panels: 2,

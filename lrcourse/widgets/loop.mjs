@@ -13,11 +13,15 @@ export const plan = (t, total) => Math.max(0, Math.min((t + 1) / 3, (total - t) 
 /** The rates that were planned, one for each update. */
 export const planned = (state) => range(updates(state)).map((t) => PEAK * plan(t, updates(state)))
 
+/** Does the scheduler step only after an update that was made? It can, if it steps after each. */
+const guarded = ({ first, once, scaler, guard }) => scaler && guard && first === "optimizer" && once === "update"
+
 /** The loop as Python, one [what it does, text] a line. */
-export function program({ first, once, every, scaler, guard }) {
+export function program(state) {
+  const { first, once, every, scaler } = state
   const total = updates({ every })
   const early = first === "scheduler"
-  const guarded = scaler && guard && !early && once === "update"
+  const waits = guarded(state)
   const lines = []
   const add = (indent, what, text) => lines.push([what, "    ".repeat(indent) + text])
   const tick = (indent) => add(indent, "scheduler", "scheduler.step()")
@@ -34,12 +38,12 @@ export function program({ first, once, every, scaler, guard }) {
   if (every > 1) add(2, "if", `if i % ${every} == 0:`)
   const inside = every > 1 ? 3 : 2
   if (early && once === "update") tick(inside)
-  if (guarded) add(inside, "before", "before = scaler.get_scale()")
+  if (waits) add(inside, "before", "before = scaler.get_scale()")
   add(inside, "optimizer", scaler ? "scaler.step(optimizer)" : "optimizer.step()")
   if (scaler) add(inside, "scale", "scaler.update()")
   add(inside, "zero", "optimizer.zero_grad()")
-  if (guarded) add(inside, "guard", "if scaler.get_scale() >= before:  # not skipped")
-  if (!early && once === "update") tick(inside + guarded)
+  if (waits) add(inside, "guard", "if scaler.get_scale() >= before:  # not skipped")
+  if (!early && once === "update") tick(inside + waits)
   if (!early && once === "minibatch") tick(2)
   if (!early && once === "epoch") tick(1)
   return lines
@@ -53,10 +57,13 @@ export function code(state) {
   return [...imports, "", ...device, ...program(state).map(([, text]) => text)].join("\n") + "\n"
 }
 
-/** Runs the loop: each line that is executed, and the rates of the updates that were made. */
+/**
+ * Runs the loop: each line that is executed, and the rates of the updates that were made; for each
+ * update, by how many steps the scheduler was ahead of the plan (below 0: behind); its steps in all.
+ */
 export function run(state) {
   const lines = program(state)
-  const [events, used, skipped] = [[], [], []]
+  const [events, used, ahead, skipped] = [[], [], [], []]
   let [epoch, minibatch, ticks, tried, bad] = [0, 0, 0, 0, false]
   const rate = () => PEAK * plan(ticks, updates(state))
 
@@ -82,6 +89,7 @@ export function run(state) {
         skipped.push(used.length)
         return tell("The gradient holds an infinite number: the scaler leaves this update out.")
       }
+      ahead.push(ticks - used.length)
       used.push(rate())
       tell(`Update ${used.length} is made at a rate of ${show(rate())}; ${show(planned(state)[used.length - 1])} was planned for it.`)
     },
@@ -104,7 +112,7 @@ export function run(state) {
     }
   }
   block(0, lines.length)
-  return { lines, events, used, skipped }
+  return { lines, events, used, ahead, ticks, skipped }
 }
 
 /** Does PyTorch warn? It does if the scheduler steps before the optimizer has ever stepped. */
@@ -135,7 +143,7 @@ function pictures(state, width) {
   const bad = shown.filter(([t, rate]) => !near(rate, goal[t - 1]))
   return [plot({
     width, height: 270, title: title(state), x: [0.5, total + 0.5], y: [0, 0.115], xlabel: "update", ylabel: "learning rate",
-    words: `The rate of each update beside the plan. ${title(state)}.`,
+    words: `The rate of each update beside the plan. ${title(state)}. ${why(state).join(" ")}`,
   }, (pen) => pen.line(goal.map((rate, t) => [t + 1, rate]), "c0 dash") + pen.note([3, PEAK], "plan", "start", "c0", 8, -3)
     + skipped.filter((t) => t < made).map((t) => pen.down(t + 0.5, "left out", "mark")).join("")
     + pen.line(bad, "c2 thin faint") + pen.dots(good, "c1", 9) + pen.dots(bad, "c2", 9))]
@@ -148,20 +156,38 @@ function title(state) {
     : `${off} of ${count(used.length, "update")} get another rate than was planned`
 }
 
+/** Whose rates the updates get: "update 1 gets the rate of 1 step later, update 2 its own, …". */
+function whose(ahead) {
+  const kinds = ahead.map(Math.sign)
+  const firsts = range(ahead.length).filter((t) => t === 0 || kinds[t] !== kinds[t - 1])
+  return firsts.map((from, i) => {
+    const to = firsts[i + 1] ?? ahead.length
+    const sizes = ahead.slice(from, to).map(Math.abs)
+    const [low, high] = [Math.min(...sizes), Math.max(...sizes)]
+    const by = `${low < high ? `${low} to ` : ""}${count(high, "step")}`
+    const who = to - from === 1 ? `update ${to} gets` : `updates ${from + 1} to ${to} get`
+    return `${who} ${{ 1: `the rate of ${by} later`, 0: to - from === 1 ? "its own" : "their own", "-1": `the rate of ${by} earlier` }[kinds[from]]}`
+  }).join(", ")
+}
+
 function why(state) {
-  const { first, once, every, scaler, guard } = state
-  const reasons = []
-  if (first === "scheduler") reasons.push("The scheduler steps before the first update, so the first rate of the plan is never used and all others come one step early.")
-  if (once === "epoch") reasons.push(`The plan counts updates, but the scheduler moves only once per epoch: after ${count(updates(state), "update")} it has come no further than step ${EPOCHS}.`)
+  const { once, every, scaler } = state
+  const { used, ahead, ticks, skipped } = now(state)
+  const [got, meant] = [used[0], planned(state)[0]]
+  const reasons = [near(got, meant) ? `Update 1 is made at ${show(got)}, as planned.`
+    : `Update 1 is made at ${show(got)}, where ${show(meant)} was planned: the scheduler has made ${count(ahead[0], "step")} before it.`]
+  reasons.push(ahead.every((by) => by === 0) ? "The scheduler steps after each update and counts what the plan counts."
+    : `By the plan, ${whose(ahead)}.`)
+  if (once === "epoch") reasons.push(`The plan counts updates, but the scheduler moves only once per epoch: it makes ${count(ticks, "step")} in all, for ${count(used.length, "update")}.`)
   if (once === "minibatch" && every > 1) reasons.push(`The scheduler moves with each minibatch, ${every} times as fast as the updates that the plan counts.`)
-  if (scaler && !(guard && first === "optimizer" && once === "update")) reasons.push("When GradScaler leaves an update out, the scheduler moves on all the same; from then on it is ahead of the updates.")
+  if (scaler) reasons.push(`GradScaler leaves out what would have been update ${skipped[0] + 1}; ${guarded(state) ? "the scheduler waits with it" : "the scheduler does not notice, so each later update is one step further on in the plan"}.`)
   if (warns(state)) reasons.push("PyTorch warns once: “Detected call of `lr_scheduler.step()` before `optimizer.step()`”.")
-  return reasons.join(" ") || "The scheduler steps after each update and counts what the plan counts."
+  return reasons
 }
 
 function said(state) {
   const { event, moment, events } = now(state)
-  return `${event && moment < events.length ? `${event.note} ` : ""}${why(state)}`
+  return [...(event && moment < events.length ? [event.note] : []), `${title(state)}.`, ...why(state)]
 }
 
 function html(state) {
@@ -175,11 +201,12 @@ const again = { then: () => ({ moment: END }) }
 
 export default stage({
   name: "the training loop",
-  prompt: "Change where scheduler.step() stands. Which rate does each update really get?",
+  prompt: () => "Change where scheduler.step() stands. Which rate does each update really get?",
   start,
   beside: 500, // pixels that the code needs
   pictures,
   said,
+  code,
   html,
   controls(state) {
     const { events, moment } = now(state)

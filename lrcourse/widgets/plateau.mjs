@@ -70,7 +70,7 @@ function pictures(state, width) {
   const marks = (pen) => upTo(early).map((at) => pen.down(at, "", "line c2 thin")).join("") + upTo(late).map((at) => pen.down(at)).join("")
   const metric = plot({
     width, height: 290, title: title(state), x, y: [0.01, 2], log: "y", xlabel: "evaluation", ylabel: "loss",
-    words: `The measured loss, the true loss and the best value so far over ${EVALUATIONS} evaluations; lines mark the cuts. ${said(state)}`,
+    words: `The measured loss, the true loss and the best value so far over ${EVALUATIONS} evaluations; lines mark the cuts. ${said(state).join(" ")}`,
   }, (pen) => marks(pen) + pen.dots(along("metric"), "c1 faint", 5) + pen.line(along("loss"), "c0") + pen.steps(along("best"), "c3")
     + (stop && stop <= t ? pen.down(stop, "early stopping: the end", "line c4 dash") : "")
     + [["orange lines: cuts too early", "c2"], ["dots: measured", "c1"], ["grey: true loss", "c0"], ["green: best so far", "c3"]].map(([words, looks], i) => pen.note([0, 0.01], words, "start", looks, 8, -8 - 16 * i)).join(""))
@@ -90,16 +90,18 @@ function title(state) {
 function said(state) {
   const { early, cuts, run, stop } = heard(state)
   return [
+    `${title(state)}.`,
+    ...(state.noise ? ["That holds for this one draw of the noise: press “Other noise” for another, and see how much of it is luck."] : []),
     `The true loss (grey) falls by 3 % with each evaluation and is flat from ${FLAT} on.`,
-    early.length ? `A lucky low value becomes the best so far, and then honest values have to beat luck, so a falling loss looks like a plateau: ${count(early.length, "cut")} came too early.` : "No cut came while it was falling.",
+    early.length ? "A lucky low value becomes the best so far, and then honest values have to beat luck, so a falling loss looks like a plateau." : "No cut came while it was falling.",
     `After ${count(cuts.length, "cut")} the rate ends at ${show(run.at(-1).now, 2)} of what it was.`,
     stop ? `Early stopping with the same patience would have ended the run after evaluation ${stop}${stop <= FLAT ? ", far too early" : ""}: it acts when the count reaches the patience, the scheduler one value later.` : "Early stopping with the same patience would never have ended the run.",
-  ].join(" ")
+  ]
 }
 
 export default stage({
   name: "a scheduler that listens",
-  prompt: "Raise the patience until no cut comes too early. How late does it then notice the true plateau?",
+  prompt: () => "Raise the patience until no cut comes too early. How late does it then notice the true plateau?",
   start,
   panels: 2,
   pictures,

@@ -135,9 +135,9 @@ function makePen(w, h, [x0, x1], [y0, y1], log) {
 
 // Colours: Okabe and Ito's, a little darker on white so that they also serve as letters. A widget
 // follows JupyterLab's theme or the page's; where there is neither, the machine's.
-const LIGHT = "--paper:#fff;--ink:#1f2328;--soft:#57606a;--grid:#e3e7eb;--edge:#8c959f;--c1:#0067a3;--c2:#b54708;--c3:#00704f;--c4:#a0427c;--well:#f3f5f7"
+export const LIGHT = "--paper:#fff;--ink:#1f2328;--soft:#57606a;--grid:#e3e7eb;--edge:#8c959f;--c1:#0067a3;--c2:#b54708;--c3:#00704f;--c4:#a0427c;--well:#f3f5f7"
 const DARK = "--paper:#14181d;--ink:#e6edf3;--soft:#a9b4bf;--grid:#2b323a;--edge:#7d8893;--c1:#6cb6ff;--c2:#ffa266;--c3:#57d3a8;--c4:#eaa3d3;--well:#1d232b"
-const LOOKS = `
+export const LOOKS = `
 .figure { font: 13px system-ui, sans-serif; background: var(--paper); display: block; max-width: 100%; height: auto; }
 .figure text { fill: var(--ink); } .figure .title { font-weight: 600; } .figure .tick, .figure .axis { fill: var(--soft); }
 .figure text.note { paint-order: stroke; stroke: var(--paper); stroke-width: 3px; }
@@ -160,44 +160,34 @@ html[data-theme=dark] .lr, body[data-jp-theme-light=false] .lr { ${DARK}; color-
 .lr input[type=range] { display: block; width: 100%; height: 1.5rem; margin: 0; accent-color: var(--c1); cursor: pointer; }
 .lr .marks { position: relative; height: 1rem; margin: -.2rem 8px 0; font-size: 12px; color: var(--soft); } .lr .marks i { position: absolute; transform: translateX(-50%); font-style: normal; white-space: nowrap; line-height: 1rem; } .lr .marks i::before { content: ""; position: absolute; left: 50%; top: -.3rem; height: .35rem; border-left: 2px solid var(--c2); }
 .lr fieldset { border: 0; padding: 0; margin: 0; min-width: 0; display: flex; flex-wrap: wrap; flex-basis: 100%; } .lr legend { display: contents; } .lr legend b { font-weight: 400; font-size: 15px; margin-right: .8rem; line-height: 1.5rem; } .lr fieldset label { margin-right: 1.1rem; } .lr fieldset label, .lr .switch { min-height: 1.7rem; display: inline-flex; gap: .35rem; align-items: center; cursor: pointer; }
+.lr input[type=number] { font: inherit; color: var(--ink); background: var(--well); border: 1px solid var(--edge); border-radius: 4px; flex: none; width: 6rem; height: 1.7rem; padding: 0 .3rem; text-align: right; }
 .lr input[type=radio], .lr input[type=checkbox] { width: 1.05rem; height: 1.05rem; margin: 0; accent-color: var(--c1); flex: none; }
-.lr button, .lr select { font: inherit; color: var(--ink); background: var(--well); border: 1px solid var(--edge); border-radius: 4px; padding: .2rem .7rem; min-height: 2rem; cursor: pointer; max-width: 100%; } .lr button:disabled { opacity: .5; cursor: default; } .lr .play { background: var(--c1); color: var(--paper); border-color: var(--c1); font-weight: 600; }
+.lr button, .lr select { font: inherit; color: var(--ink); background: var(--well); border: 1px solid var(--edge); border-radius: 4px; padding: .2rem .7rem; min-height: 2rem; cursor: pointer; max-width: 100%; } .lr [aria-disabled=true] { opacity: .5; cursor: default; } .lr .play { background: var(--c1); color: var(--paper); border-color: var(--c1); font-weight: 600; }
 .lr :is(button, select, input, pre):focus-visible { outline: 3px solid var(--c2); outline-offset: 2px; }
+/* Who reaches a control by Tab sees the pictures, too. */
+.lr .controls :is(button, select, input) { scroll-margin: 1rem 0 30rem; } .lr .said ~ .controls :is(button, select, input) { scroll-margin: 30rem 0 1rem; }
 .lr .halves { display: flex; flex-wrap: wrap; gap: 0 12px; } .lr .more { min-width: 0; flex: 1 1 100%; } .lr .figures + .more:empty { display: none; } .lr .halves:has(.beside) .more { flex: 1 1 0; }
 .lr .figures { display: flex; flex-wrap: wrap; gap: 12px; margin: 0 0 .6rem; align-items: flex-start; }
 .lr pre { font: 13px/1.5 ui-monospace, monospace; background: var(--well); color: var(--ink); border: 1px solid var(--grid); border-radius: 4px; padding: .5rem .7rem; margin: 0 0 .6rem; overflow: auto; max-height: 22rem; white-space: pre; tab-size: 4; }
 .lr .said { margin: 0 0 .6rem; } .lr .controls:empty { display: none; } .lr .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 .lr .unseen-box { position: relative; } .lr mark { background: var(--c1); color: var(--paper); } .lr table { border-collapse: collapse; font-size: 14px; margin: 0 0 .6rem; } .lr td, .lr th { padding: .1rem .7rem .1rem 0; text-align: left; vertical-align: top; background: none; color: inherit; border: 0; }`
 
-/** A widget's pictures side by side on white, as one SVG file: for print, GitHub, before the run. */
-export function still({ start, complete, panels = 1, pictures }) {
-  const width = 340 * panels + 12 * (panels - 1)
-  const drawn = pictures(complete(start), 340)
-  const heights = drawn.map((svg) => Number(/height="(\d+)"/.exec(svg)[1]))
-  const rows = range(Math.ceil(drawn.length / panels)).map((i) => heights.slice(i * panels, (i + 1) * panels))
-  const tops = rows.map((_, i) => sum(rows.slice(0, i).map((row) => Math.max(...row) + 8)))
-  const height = tops.at(-1) + Math.max(...rows.at(-1))
-  const placed = drawn.map((svg, i) => svg.replace("<svg ", `<svg x="${(i % panels) * 352}" y="${tops[Math.floor(i / panels)]}" `))
-  return `<svg xmlns="http://www.w3.org/2000/svg" class="lr" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}"><style>.lr { ${LIGHT}; }${LOOKS}</style><rect width="100%" height="100%" fill="#fff"/>
-${placed.join("\n")}
-</svg>
-`
-}
-
 // ------------------------------------------------------------------------------------- controls
 // Each is a description: what it is called and which part of the state it moves. A key may be a
 // path: "parts.0.length". The stage builds them, keeps them up to date and listens to them. Those
-// with `below: true` stand below the pictures.
+// with `below: true` stand below the pictures; `about` joins the name that is read aloud, where
+// several would have the same ("from, part 2").
 
 /**
- * A slider. `marks` are [[value, name], …] below it, `said` words for its value; `through` are two
- * functions, from the state's value to the slider's and back; `then` gives what else changes.
+ * A slider. `marks` are [[value, name], …] below it, each a place where it stops; `said` are words for
+ * its value, `typed` lets one type it, too; `through` are two functions, from the state's value to the
+ * slider's and back; `then` gives what else changes.
  */
 export const slider = (key, label, options) => ({ kind: "slider", key, label, said: show, ...options })
 /** One of a few, as radio buttons; of many, as a list. `then` gives what else changes with it. */
 export const choice = (key, label, values, options) => ({ kind: "choice", key, label, values, ...options })
 export const toggle = (key, label, options) => ({ kind: "toggle", key, label, ...options })
-/** A button; `then` gives what changes. */
+/** A button; `then` gives what changes. `off` says why it does nothing now: it keeps the focus then. */
 export const button = (key, label, then, options) => ({ kind: "button", key, label, then, ...options })
 /** Plays `key` from 0 to `to` within some seconds; with reduced motion, one step for each press. */
 export const play = (key, label, to, seconds = 6, options = {}) => ({ kind: "play", key, label, to, seconds, ...options })
@@ -222,34 +212,55 @@ function make(tag, attributes = {}, ...children) {
   element.append(...children)
   return element
 }
+const named = ({ label, about }) => (about ? `${label}, ${about}` : label)
 // JupyterLab keeps keys such as arrows and Enter to itself, unless the element itself says so.
 const KEYS = { "data-lm-suppress-shortcuts": "true" }
 
-const POSITIONS = 400 // of a slider that is logarithmic
+const POSITIONS = 200 // of a slider that is logarithmic
 const AS_IT_IS = [(value) => value, (value) => value]
 const builders = {
   slider(control, use) {
     const input = make("input", { type: "range", ...KEYS })
-    const output = make("span", { class: "value", "aria-hidden": "true" })
+    const typed = control.typed && make("input", { type: "number", ...KEYS })
+    const output = typed || make("span", { class: "value", "aria-hidden": "true" })
     const marks = make("div", { class: "marks", "aria-hidden": "true" })
     let now = control
-    input.addEventListener("input", () => {
-      const { low, high, log, step, digits = 3, through: [, out] = AS_IT_IS } = now
-      const value = log ? round(low * (high / low) ** (input.value / POSITIONS), digits) : Number(input.value)
-      const next = put(use.state, now.key, out(step ? round(value, 12) : value))
+    const position = (v) => (now.log ? (POSITIONS * Math.log(v / now.low)) / Math.log(now.high / now.low) : v)
+    function here() { // the value at which the slider stands
+      const { low, high, log, step, digits = 3, marks = [] } = now
+      const [at, half] = [Number(input.value), input.step / 2]
+      const mark = marks.find(([v]) => at - position(v) > -half && at - position(v) <= half)
+      const value = log ? round(low * (high / low) ** (at / POSITIONS), digits) : round(at, 12)
+      return mark ? mark[0] : step === 1 ? Math.round(value) : value
+    }
+    function change(value) {
+      const next = put(use.state, now.key, (now.through ?? AS_IT_IS)[1](value))
       use({ ...next, ...now.then?.(next, use.state) })
+    }
+    input.addEventListener("input", () => change(here()))
+    if (typed) typed.addEventListener("change", () => {
+      const { low, high, step, key } = now
+      const [asked, before] = [typed.valueAsNumber, get(use.state, key)]
+      const value = Number.isNaN(asked) ? before : clamp(step === 1 ? Math.round(asked) : asked, low, high)
+      typed.value = value
+      if (value !== before) change(value)
+      if (value !== asked) use.announce(`It is ${value}: it can be ${low} to ${high}.`)
     })
     return {
-      element: make("label", { class: "control slider" }, make("span", {}, make("span", { class: "name" }), output), input, marks),
+      element: make(typed ? "div" : "label", { class: "control slider" }, make("span", {}, make("span", { class: "name" }), output), input, marks),
       update(control, state, element) {
         now = control
         const { low, high, log, step = (high - low) / 200, said, through: [into] = AS_IT_IS } = control
         const value = into(get(state, control.key))
-        const position = (v) => (log ? (POSITIONS * Math.log(v / low)) / Math.log(high / low) : v)
         Object.assign(input, { min: log ? 0 : low, max: log ? POSITIONS : high, step: log ? 1 : step })
-        input.value = position(value)
+        if (here() !== value) input.value = position(value) // else an arrow could be undone by rounding
+        input.setAttribute("aria-label", named(control))
         input.setAttribute("aria-valuetext", said(value))
-        output.textContent = said(value)
+        if (typed) {
+          typed.step = step === 1 ? 1 : 10 ** (Math.floor(Math.log10(value)) - 1)
+          typed.setAttribute("aria-label", `${named(control)}, as a number`)
+          if (Number(typed.value) !== value) typed.value = value
+        } else output.textContent = said(value)
         element.querySelector(".name").textContent = control.label
         const share = (v) => (position(v) - input.min) / (input.max - input.min)
         const shown = (control.marks ?? []).filter(([v]) => share(v) >= 0 && share(v) <= 1)
@@ -259,13 +270,14 @@ const builders = {
     }
   },
   choice(control, use) {
-    const pick = (value) => use({ ...put(use.state, control.key, value), ...control.then?.(value, use.state) })
+    let now = control
+    const pick = (value) => use({ ...put(use.state, now.key, value), ...now.then?.(value, use.state) })
     if (control.values.length > 5 || control.list) {
-      const select = make("select", KEYS, ...control.values.map(([value, name]) => make("option", { value }, name)))
+      const select = make("select", { "aria-label": named(control), ...KEYS }, ...control.values.map(([value, name]) => make("option", { value }, name)))
       select.addEventListener("change", () => pick(select.value))
       return {
         element: make("label", { class: "control" }, `${control.label} `, select),
-        update(control, state) { select.value = get(state, control.key) },
+        update(control, state) { now = control; select.value = get(state, control.key) },
       }
     }
     const name = `lr${Math.random().toString(36).slice(2)}`
@@ -275,8 +287,11 @@ const builders = {
       return input
     })
     return {
-      element: make("fieldset", { class: "control" }, make("legend", {}, make("b", {}, `${control.label}:`)), ...control.values.map(([, name], i) => make("label", {}, inputs[i], name))),
-      update(control, state) { control.values.forEach(([value], i) => { inputs[i].checked = get(state, control.key) === value }) },
+      element: make("fieldset", { class: "control", "aria-label": named(control) }, make("legend", {}, make("b", {}, `${control.label}:`)), ...control.values.map(([, name], i) => make("label", {}, inputs[i], name))),
+      update(control, state) {
+        now = control
+        control.values.forEach(([value], i) => { inputs[i].checked = get(state, control.key) === value })
+      },
     }
   },
   toggle(control, use) {
@@ -290,13 +305,14 @@ const builders = {
   button(control, use) {
     const element = make("button", { type: "button", class: "control", ...KEYS })
     let now = control
-    element.addEventListener("click", () => use({ ...use.state, ...now.then(use.state) }))
+    element.addEventListener("click", () => (now.off ? use.announce(now.off) : use({ ...use.state, ...now.then(use.state) })))
     return {
       element,
       update(control) {
         now = control
         element.textContent = control.label
-        element.disabled = control.enabled === false
+        element.title = control.off ?? ""
+        element.setAttribute("aria-disabled", Boolean(control.off))
       },
     }
   },
@@ -344,7 +360,7 @@ const builders = {
     })
     return { element, update(control) { now = control } }
   },
-  rule: (control) => ({ element: make("div", { class: "rule" }, control.label), update() {} }),
+  rule: () => ({ element: make("div", { class: "rule" }), update({ label }, state, element) { element.textContent = label } }),
 }
 
 // -------------------------------------------------------------------------------------- the stage
@@ -353,15 +369,16 @@ const builders = {
  * Puts a widget together.
  *
  * name       what it is called
- * prompt     one sentence: what to do, and what to look for
+ * prompt     state → what to do, and what to look for
  * start      the state it begins with
  * complete   state → the same with what follows from it where nothing is set (optional)
  * controls   state → list of controls
  * pictures   (state, width of one) → list of SVG texts
  * panels     how many pictures stand side by side where there is room
- * said       state → one to three sentences: what can be seen now
+ * said       state → a list of sentences: what can be seen now; of those, the new ones are read aloud
  * html       state → more to show below the pictures, as HTML (optional); `beside` tells how many
  *            pixels it needs to stand beside them
+ * code       state → the code that it makes: the still picture shows it, too (optional)
  * below      state → more to show below everything, as HTML (optional)
  * drag       (state, x, y) → what changes when a pointer is at (x, y) of the first picture, as shares
  *            of its frame from its lower left corner (optional)
@@ -378,12 +395,12 @@ function show_on(spec, model, el) {
   const rows = [make("div", { class: "controls" }), make("div", { class: "controls" })]
   const figures = make("div", { class: "figures" })
   const [html, below] = [make("div", { class: "more" }), make("div")]
-  const said = make("p", { class: "said" })
+  const [prompt, said] = [make("p", { class: "prompt" }), make("p", { class: "said" })]
   const heard = make("p", { class: "unseen", "aria-live": "polite" })
-  root.append(make("style", {}, STYLE + LOOKS), make("p", { class: "prompt" }, spec.prompt), rows[0], make("div", { class: "halves" }, figures, html), said, rows[1], below, make("div", { class: "unseen-box" }, heard))
+  root.append(make("style", {}, STYLE + LOOKS), prompt, rows[0], make("div", { class: "halves" }, figures, html), said, rows[1], below, make("div", { class: "unseen-box" }, heard))
   el.replaceChildren(root)
 
-  let [built, signature, frame, quiet, width] = [[], "", 0, 0, 0]
+  let [built, seen, told, notes, frame, quiet, width] = [[], [], null, [], 0, 0, 0]
   const state = () => spec.complete({ ...spec.start, ...model.get("state") })
 
   const soon = () => { frame ||= requestAnimationFrame(draw) }
@@ -393,25 +410,45 @@ function show_on(spec, model, el) {
     model.save_changes()
   }
   Object.defineProperty(use, "state", { get: state })
-  use.announce = (words) => {
+  function speak() { // what is new, once it is quiet, and not at each pixel
     clearTimeout(quiet)
-    quiet = setTimeout(() => { heard.textContent = words }, 400) // once it is quiet, not at each pixel
+    quiet = setTimeout(() => {
+      const news = [...notes, ...seen.filter((sentence) => !told.includes(sentence))]
+      if (news.length) heard.textContent = news.join(" ")
+      told = seen
+      notes = []
+    }, 400)
+  }
+  use.announce = (words) => { notes = [words]; speak() }
+  function tell(sentences) {
+    told ??= sentences // nobody reads aloud what a page begins with
+    if (said.textContent !== sentences.join(" ")) speak()
+    said.textContent = sentences.join(" ")
+    seen = sentences
   }
 
-  function build(list) { // anew only when other controls are wanted than there are
-    const wanted = JSON.stringify(list.map(({ kind, key, values, below }) => [kind, key, values, below]))
-    if (wanted === signature) return
-    const focused = built.find(({ element }) => element.contains(document.activeElement))?.key
-    for (const { stop } of built) stop?.()
-    signature = wanted
-    built = list.map((control) => ({ ...builders[control.kind](control, use), key: control.key, below: control.below ?? false }))
+  function build(list) { // new controls where others are wanted than there are
+    const wanted = list.map(({ kind, key, values, below, typed }) => JSON.stringify([kind, key, values, below, typed]))
+    if (wanted.join() === built.map(({ id }) => id).join()) return
+    const focused = root.contains(document.activeElement) && document.activeElement
+    const key = focused && built.find(({ element }) => element.contains(focused))?.key
+    const old = built
+    built = list.map((control, i) => old.find(({ id }) => id === wanted[i])
+      ?? { ...builders[control.kind](control, use), id: wanted[i], key: control.key, below: control.below ?? false })
+    for (const each of old) if (!built.includes(each)) each.stop?.()
     rows.forEach((row, i) => row.replaceChildren(...built.filter(({ below }) => below === (i === 1)).map(({ element }) => element)))
-    const again = built.find(({ key }) => key === focused)?.element
-    if (again) (again.matches("button") ? again : again.querySelector("input:checked, input, select"))?.focus()
+    if (!key) return
+    const first = (box) => (box.matches("button") ? box : box.querySelector("input:checked, input, select, button"))
+    const again = focused.isConnected ? focused : first(built.find((each) => each.key === key)?.element ?? rows[0])
+    again.focus({ preventScroll: true })
   }
 
   function fill(box, text) { // only with something new, as it may hold the focus
-    if (box.text !== text) box.innerHTML = box.text = text
+    if (box.text === text) return
+    const stops = () => [...box.querySelectorAll("[tabindex]")]
+    const at = stops().indexOf(document.activeElement)
+    box.innerHTML = box.text = text
+    stops()[at]?.focus({ preventScroll: true })
   }
 
   function draw() {
@@ -428,9 +465,8 @@ function show_on(spec, model, el) {
     html.classList.toggle("beside", beside > 0)
     fill(html, spec.html?.(now) ?? "")
     fill(below, spec.below?.(now) ?? "")
-    const words = spec.said(now)
-    if (said.textContent && said.textContent !== words) use.announce(words)
-    said.textContent = words
+    prompt.textContent = spec.prompt(now)
+    tell(spec.said(now))
   }
 
   if (spec.drag) {

@@ -14,6 +14,19 @@ WIDE, NARROW = {"width": 1200, "height": 900}, {"width": 390, "height": 800}
 FAULTS = """async (what) => (await axe.run(what, { preload: false, resultTypes: ["violations"] }))
     .violations.map(({ id, nodes: [{ html, failureSummary }] }) =>
         `${id}: ${html.slice(0, 150)}: ${failureSummary}`)"""
+# What has the focus, if it is within a widget: its tag, its type, its text, and which widget.
+HERE = """() => {
+    const e = document.activeElement, lr = e.closest('.lr')
+    return lr && [e.tagName, e.type ?? '', e.textContent, lr.parentElement.dataset.widget]
+}"""
+KEYS = {
+    "range": ["ArrowRight", "ArrowLeft"],
+    "number": ["ArrowUp", "ArrowDown"],
+    "select": ["ArrowDown"],
+    "button": ["Enter"],
+    "radio": ["ArrowRight"],
+    "checkbox": ["Space"],
+}
 STATE = "(el) => el.innerText + [...el.querySelectorAll('svg')].map((s) => s.outerHTML)"
 TOO_WIDE = "document.documentElement.scrollWidth - window.innerWidth"
 
@@ -59,7 +72,9 @@ def one(page, name):
     return page.locator(f".lr-widget[data-widget={name}] .lr")
 
 
-def test_they_fit_and_bar_nobody_in_two_colours_and_two_widths(page, axe):
+def test_they_fit_and_bar_nobody_in_two_colours_and_two_widths(page, page_file, axe):
+    scripts = [path.stat().st_size for path in page_file.parent.glob("*.js")]
+    assert len(scripts) == len(widgets.NAMES) and max(scripts) < 70_000
     page.evaluate(axe)
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
@@ -69,6 +84,7 @@ def test_they_fit_and_bar_nobody_in_two_colours_and_two_widths(page, axe):
             assert page.evaluate(TOO_WIDE) <= 0, size
             assert page.evaluate(FAULTS, "main") == [], (scheme, size)
     assert page.locator(".lr").count() == len(widgets.NAMES)
+    assert page.get_by_text("A still picture").count() == 0
 
 
 @pytest.mark.parametrize("name", widgets.NAMES)
@@ -78,29 +94,120 @@ def test_each_control_can_be_reached_and_used_by_keyboard_alone(page, name):
     widget = one(page, name)
     seen, used = [], set()
     page.evaluate("document.activeElement.blur()")
-    widget.locator("button:enabled, input, select").first.focus()
-    for _ in range(40):
-        here = page.evaluate(
-            "() => { const e = document.activeElement, lr = e.closest('.lr'); return lr && "
-            "[e.tagName, e.type ?? '', e.textContent, lr.parentElement.dataset.widget] }"
-        )
+    widget.locator("button, input, select").first.focus()
+    for _ in range(60):
+        here = page.evaluate(HERE)
         if not here or here[3] != name:
             break
         seen.append(here)
-        kind = "range" if here[1] == "range" else here[0].lower()
+        kind = here[1] if here[1] in ("range", "number") else here[0].lower()
         before = widget.evaluate(STATE)
-        keys = {"range": ["ArrowRight", "ArrowLeft"], "button": ["Enter"], "select": ["ArrowDown"]}
-        for key in keys.get(kind, []):
+        for key in KEYS.get(kind, []):
             page.keyboard.press(key)
             page.wait_for_timeout(60)
             if widget.evaluate(STATE) != before:
                 used.add(kind)
                 break
         page.keyboard.press("Tab")
-    controls = widget.locator("button:enabled, select, input:not([type=radio])").count()
+    controls = widget.locator("button, select, input:not([type=radio])").count()
     radios = widget.locator("fieldset").count()
     assert len([s for s in seen if s[0] != "PRE"]) >= controls + radios
-    assert {"range", "button"} | ({"select"} if name == "explorer" else set()) <= used
+    assert {"range", "button"} | ({"select", "number"} if name == "explorer" else set()) <= used
+
+
+@pytest.mark.parametrize("name", widgets.NAMES)
+def test_no_control_loses_the_focus_however_often_it_is_pressed(page, name):
+    """Nor is what it has focus for out of sight: the pictures stand beside it, on 900 pixels."""
+    page.emulate_media(reduced_motion="reduce")
+    widget = one(page, name)
+    focusable = widget.locator("button, input, select")
+    scripted = "(e) => { e.blur(); scrollTo(0, 0); e.focus() }"
+    pressed = 0
+    for i in range(focusable.count()):
+        if i >= focusable.count():  # a part may be gone
+            break
+        focusable.nth(i).evaluate(scripted)
+        box = widget.locator("svg.figure").first.bounding_box()
+        far = name == "explorer" and i > 6  # its parts and its code are too many
+        assert far or 0 <= box["y"] < box["y"] + box["height"] <= WIDE["height"], i
+        here = page.evaluate(HERE)
+        kind = here[1] if here[1] in ("range", "number", "radio", "checkbox") else here[0].lower()
+        for key in KEYS[kind] * 4:
+            page.keyboard.press(key)
+            page.wait_for_timeout(40)
+            now = page.evaluate(HERE)
+            assert now and now[3] == name and now[:2] == here[:2], (here, key, now)
+            pressed += 1
+    assert pressed > 40
+
+
+def test_a_length_can_be_typed_and_no_other_changes_in_silence(page):
+    widget = one(page, "explorer")
+    widget.get_by_label("Begin with").select_option("wsd")
+    heading = widget.locator(".rule")
+    length = widget.get_by_label("steps until its end, part 1, as a number")
+    length.fill("200")
+    length.press("Enter")
+    heading.get_by_text("Part 1: straight line (200 updates)").wait_for()
+    heading.get_by_text("Part 3: 1 − √x, steep at first (100 updates, what is left)").wait_for()
+    length.fill("5000")
+    length.press("Enter")
+    widget.locator("[aria-live]", has_text="It is 1000: it can be 1 to 1000.").wait_for(
+        state="attached"
+    )
+    widget.locator(".said", has_text="part 3 is never reached").wait_for()
+    assert length.input_value() == "1000"
+    widget.get_by_label("Family, part 3").select_option("Linear")
+    heading.get_by_text("Part 3: straight line (0 updates, what is left)").wait_for()
+    peak = widget.get_by_label("peak rate, as a number")
+    peak.fill("3e-4")
+    peak.press("Tab")
+    widget.locator(".said", has_text="reaches 0.0003").wait_for()
+
+
+def test_a_slider_stops_at_its_marks(page):
+    """From the rate of the chapter the arrow keys come by 1/L and by 2/L themselves."""
+    widget = one(page, "descent")
+    rate = widget.get_by_label("learning rate η")
+    rate.focus()
+    met = set()
+    for _ in range(80):
+        page.keyboard.press("ArrowRight")
+        page.wait_for_timeout(25)
+        met.add(rate.get_attribute("aria-valuetext"))
+    assert {"0.25", "0.5"} <= met
+    for _ in range(30):
+        page.keyboard.press("ArrowLeft")
+        page.wait_for_timeout(25)
+    assert float(rate.get_attribute("aria-valuetext")) < 0.5  # and it does not stick to one
+    widget = one(page, "explorer")
+    widget.get_by_label("Family, part 2").select_option("Noam")
+    width = widget.get_by_label("width of the model, part 2")
+    for key in ("Home", "ArrowRight", "ArrowRight", "ArrowRight"):
+        width.press(key)
+        page.wait_for_timeout(60)
+    assert width.get_attribute("aria-valuetext") == "17"  # whole numbers, but no arrow is lost
+
+
+def test_what_is_read_aloud_holds_the_headline_and_only_what_changed(page):
+    page.emulate_media(reduced_motion="reduce")
+    for name in ("descent", "loop", "plateau", "explorer"):
+        widget = one(page, name)
+        said, heard = widget.locator(".said"), widget.locator("[aria-live]")
+        assert heard.inner_text() == "", name  # nobody reads aloud what a page begins with
+        words = [
+            "".join(figure.locator(".title").all_text_contents()).replace(" ", "")
+            for figure in widget.locator("svg.figure").all()
+        ]
+        assert any(title in said.inner_text().replace(" ", "") for title in words), name
+    heard = one(page, "loop").locator("[aria-live]")
+    for _ in range(6):  # to the first update, and a line further
+        one(page, "loop").get_by_role("button", name="Next line").click()
+    heard.filter(has_text="set to zero").wait_for(state="attached")
+    assert heard.inner_text() == "The gradient is set to zero for the next update."
+    one(page, "loop").get_by_label("scheduler.step()", exact=True).click()
+    heard.filter(has_text="Update 1 is made at 0.0667, where 0.0333").wait_for(state="attached")
+    assert "PyTorch warns once" in heard.inner_text()
 
 
 def test_a_pointer_drags_the_start_and_draws_a_schedule(page):
@@ -114,6 +221,7 @@ def test_a_pointer_drags_the_start_and_draws_a_schedule(page):
     assert -1.5 < float(start.input_value()) < 0
     widget = one(page, "explorer")
     widget.get_by_label("Begin with").select_option("draw")
+    widget.locator(".handle").nth(8).wait_for()
     # In one go: the figure is drawn anew, and what was found before may be gone.
     widget.locator("svg.figure").evaluate("(figure) => figure.scrollIntoView()")
     page.wait_for_timeout(200)
@@ -134,6 +242,7 @@ def test_play_moves_or_makes_one_step_where_motion_is_not_wanted(page):
     play.click()
     page.emulate_media(reduced_motion="reduce")
     widget.get_by_label("learning rate η").press("ArrowRight")
+    page.wait_for_timeout(100)
     assert play.inner_text() == "Next step"
     before = int(time.input_value())
     play.click()
@@ -161,6 +270,11 @@ def test_without_javascript_a_picture_with_words_stays(browser, page_file):
         assert picture.bounding_box()["height"] > 200
         assert len(picture.get_attribute("alt")) > 80
     assert tab.locator(".lr-widget img").count() == len(widgets.NAMES)
+    for name in widgets.NAMES:
+        box = tab.locator(f".lr-widget[data-widget={name}]")
+        assert box.get_by_text("A still picture of something to try").is_visible()
+        code = ["import" in text for text in box.locator("pre").all_inner_texts()]
+        assert code == ([True] if name in ("loop", "explorer") else [])
     context.close()
 
 
@@ -192,11 +306,11 @@ def test_in_jupyterlab_they_live_keep_their_keys_and_tell_python(browser, axe, t
                 page.keyboard.press(key)
             page.wait_for_timeout(100)
             assert widget.evaluate(STATE) != before
-            button = widget.locator("button:enabled").first
+            button = widget.locator("button").first
             button.focus()
             page.keyboard.press("Enter")  # which would open a cell for editing
             assert button.evaluate("(b) => b === document.activeElement")
-        peak = found.last.get_by_label("peak rate")
+        peak = found.last.get_by_label("peak rate", exact=True)
         peak.focus()
         page.keyboard.press("Home")
         cells.last.locator(".cm-content").click()
