@@ -148,8 +148,8 @@ ANSWERS: dict[str, tuple[str, Callable[[Mapping[str, Finding]], bool]]] = {
     "cuts": (
         "Between 70 and 90 % of the run, if there is to be one cut. At 30 or 50 % it comes too "
         "early and at 95 % too late, each by more than matters; three smaller cuts cannot be told "
-        "from the one at 80 %. A straight line to zero ends lower than that. At the rate that suits "
-        "a constant run the cut gains, too, but less than with a peak of its own.",
+        "from the one at 80 %. A straight line to zero ends lower than that. At the rate that "
+        "suits a constant run the cut gains, too, but less than with a peak of its own.",
         lambda f: (
             _said(f, "higher", "30 %", "at 50 % instead", "95 %", "constant instead", "of linear")
             and f["at 80 % instead of constant, both at a rate of 0.005"].verdict == "lower"
