@@ -178,7 +178,7 @@ function html(state) {
     ] : []),
     ...(near ? [["Nearest named model", `${escape(near.model)} (${near.year}), ${show(100 * near.far, 2)} % of the peak away on average`]] : []),
   ]
-  return `<p>In this course’s Python, where <code>&gt;&gt;</code> is “and then” and <code>*</code> is “times”:</p><pre aria-label="The schedule as an expression of this course" tabindex="0">${escape(expression(whole).replace(/ (>>) /g, "\n  $1 "))}</pre>
+  return `<p>In this course’s Python, where <code>&gt;&gt;</code> is “and then” and <code>*</code> is “times”:</p><div class="code" role="group" aria-label="The schedule as an expression of this course" tabindex="0">${escape(expression(whole).replace(/ (>>) /g, "\n  $1 "))}</div>
 <table><tbody>${rows.map(([name, value]) => `<tr><th scope="row">${name}</th><td>${value}</td></tr>`).join("")}</tbody></table>
 <p>The bound is a promise about the worst convex function. It tells where to look for the peak: if a cosine of this length is best at some rate, begin with so many times that. It does not order good schedules, and it knows of no cliff and no warmup (chapter 15).</p>`
 }
@@ -263,7 +263,7 @@ export default stage({
   html,
   controls,
   code: written,
-  below: (state) => `<pre aria-label="Code" tabindex="0">${escape(written(state))}</pre>`,
+  below: (state) => `<div class="code" role="group" aria-label="Code" tabindex="0">${escape(written(state))}</div>`,
   drag({ drawn }, x, y) {
     if (!drawn) return null
     const i = Math.round(x * (KNOTS - 1))

@@ -194,7 +194,7 @@ function html(state) {
   const { lines, event, moment, events } = now(state)
   const here = moment < events.length ? event?.line : -1
   const text = lines.map(([, line], i) => (i === here ? `<mark>▸ ${escape(line)}</mark>` : `  ${escape(line)}`))
-  return `<pre aria-label="The training loop" tabindex="0">${text.join("\n")}</pre>`
+  return `<div class="code" role="group" aria-label="The training loop" tabindex="0">${text.join("\n")}</div>`
 }
 
 const again = { then: () => ({ moment: END }) }

@@ -163,12 +163,12 @@ html[data-theme=dark] .lr, body[data-jp-theme-light=false] .lr { ${DARK}; color-
 .lr input[type=number] { font: inherit; color: var(--ink); background: var(--well); border: 1px solid var(--edge); border-radius: 4px; flex: none; width: 6rem; height: 1.7rem; padding: 0 .3rem; text-align: right; }
 .lr input[type=radio], .lr input[type=checkbox] { width: 1.05rem; height: 1.05rem; margin: 0; accent-color: var(--c1); flex: none; }
 .lr button, .lr select { font: inherit; color: var(--ink); background: var(--well); border: 1px solid var(--edge); border-radius: 4px; padding: .2rem .7rem; min-height: 2rem; cursor: pointer; max-width: 100%; } .lr [aria-disabled=true] { opacity: .5; cursor: default; } .lr .play { background: var(--c1); color: var(--paper); border-color: var(--c1); font-weight: 600; }
-.lr :is(button, select, input, pre):focus-visible { outline: 3px solid var(--c2); outline-offset: 2px; }
+.lr :is(button, select, input, .code):focus-visible { outline: 3px solid var(--c2); outline-offset: 2px; }
 /* Who reaches a control by Tab sees the pictures, too. */
 .lr .controls :is(button, select, input) { scroll-margin: 1rem 0 30rem; } .lr .said ~ .controls :is(button, select, input) { scroll-margin: 30rem 0 1rem; }
 .lr .halves { display: flex; flex-wrap: wrap; gap: 0 12px; } .lr .more { min-width: 0; flex: 1 1 100%; } .lr .figures + .more:empty { display: none; } .lr .halves:has(.beside) .more { flex: 1 1 0; }
 .lr .figures { display: flex; flex-wrap: wrap; gap: 12px; margin: 0 0 .6rem; align-items: flex-start; }
-.lr pre { font: 13px/1.5 ui-monospace, monospace; background: var(--well); color: var(--ink); border: 1px solid var(--grid); border-radius: 4px; padding: .5rem .7rem; margin: 0 0 .6rem; overflow: auto; max-height: 22rem; white-space: pre; tab-size: 4; }
+.lr .code { white-space: pre; font: 13px/1.5 ui-monospace, monospace; background: var(--well); color: var(--ink); border: 1px solid var(--grid); border-radius: 4px; padding: .5rem .7rem; margin: 0 0 .6rem; overflow: auto; max-height: 22rem; white-space: pre; tab-size: 4; }
 .lr .said { margin: 0 0 .6rem; } .lr .controls:empty { display: none; } .lr .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 .lr .unseen-box { position: relative; } .lr mark { background: var(--c1); color: var(--paper); } .lr table { border-collapse: collapse; font-size: 14px; margin: 0 0 .6rem; } .lr td, .lr th { padding: .1rem .7rem .1rem 0; text-align: left; vertical-align: top; background: none; color: inherit; border: 0; }`
 
