@@ -3,7 +3,6 @@
 import ast
 import importlib.util
 import logging
-import math
 import re
 import subprocess
 import sys
@@ -31,7 +30,7 @@ from lrcourse.chapters import conventions
 from lrcourse.schedules import Cosine, Linear, Warmup, values
 
 PAGE = (Path(__file__).parents[1] / "docs" / "libraries.md").read_text(encoding="utf-8")
-EXAMPLES = dict(re.findall(r"^<!-- run: (\w+) -->\n```python\n(.*?)^```", PAGE, re.M | re.S))
+EXAMPLES = dict(re.findall(r"^<!-- run: ([\w ]+) -->\n```python\n(.*?)^```", PAGE, re.M | re.S))
 LINE = lambda t: 1 - t / 8  # noqa: E731  down to 0 in 8 updates
 HALVES = lambda t: 0.5**t  # noqa: E731
 pytestmark = [  # what Keras and Lightning do to numpy and torch
@@ -72,10 +71,9 @@ def minibatches(count: int) -> DataLoader[Any]:
 
 
 def run(name: str, **given: Any) -> dict[str, Any]:
-    """Run an example with what the page leaves to the reader, and what earlier ones import."""
-    known = {"math": math, "torch": torch, "F": F, "SGD": SGD}
-    known |= {kind: getattr(lrs, kind) for kind in ("LambdaLR", "CosineAnnealingLR")}
-    known |= {"model": network(), "loader": minibatches(10), "epochs": 3} | given
+    """Run an example with what the page leaves to the reader, and what all of them import."""
+    known: dict[str, Any] = {"model": network(), "loader": minibatches(10), "epochs": 3} | given
+    exec(compile(EXAMPLES["imports"], "docs/libraries.md, imports", "exec"), known)
     exec(compile(EXAMPLES[name], f"docs/libraries.md, {name}", "exec"), known)
     return known
 
@@ -105,7 +103,7 @@ def test_every_example_is_run() -> None:
     tree = ast.parse(Path(__file__).read_text(encoding="utf-8"))
     calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call)]
     ran = {n.args[0].value for n in calls if getattr(n.func, "id", "") == "run"}  # type: ignore
-    assert ran == {*EXAMPLES}
+    assert ran == EXAMPLES.keys() - {"imports"}  # which all others begin with
 
 
 def test_links_lead_to_a_heading() -> None:
@@ -408,15 +406,16 @@ def test_a_sequence_goes_back_to_the_old_peak() -> None:
     assert_allclose(halved / plan, [0.5] * 3 + [1] * 12)
 
 
-def test_resume(used: list[list[float]]) -> None:
-    schedule = Warmup(3) >> Cosine(9)
-    o = SGD([{"params": [nn.Parameter(torch.zeros(2))], "lr": lr} for lr in (1.0, 0.1)])
-    walk(o, lrs.LambdaLR(o, schedule), 5)
-    saved, fresh = {"optimizer": o.state_dict()}, SGD(o.param_groups, lr=7.0)
-    known = run("resume", saved=saved, optimizer=fresh, schedule=schedule, t=5)
-    walk(fresh, known["scheduler"], 7)
-    plan = np.outer(values(schedule, 12), [1, 0.1])
-    assert_allclose(used, np.concatenate([plan[:5], plan[5:] / 2]))
+@pytest.mark.parametrize("before", ["LambdaLR", "OneCycleLR"])
+def test_resume(used: list[list[float]], before: str) -> None:
+    """The new peak holds, also where the old class kept another rate in `initial_lr`."""
+    schedule, o = Warmup(3) >> Cosine(9), SGD([nn.Parameter(torch.zeros(2))], lr=1.0)
+    old = lrs.LambdaLR(o, schedule) if before == "LambdaLR" else lrs.OneCycleLR(o, 1.0, 20)
+    walk(o, old, 5)
+    saved, fresh = {"optimizer": o.state_dict()}, SGD([nn.Parameter(torch.zeros(2))], lr=7.0)
+    given = {"saved": saved, "optimizer": fresh, "schedule": schedule, "t": 5, "new_peak": 0.5}
+    walk(fresh, run("resume", **given)["scheduler"], 7)
+    assert_allclose(used[5:], 0.5 * values(schedule, 12)[5:, None])
 
 
 def grown(make: Callable[[Optimizer], Any]) -> list[float]:
@@ -441,6 +440,33 @@ def test_a_group_added_under_a_scheduler(name: str) -> None:
         message = "initial_lr" if name == "OneCycleLR" else r"zip\(\) argument 2 is "
         with pytest.raises((KeyError, ValueError), match=message):
             grown(MAKE[name])
+
+
+def test_a_group_added_before_the_end_of_a_cosine_or_of_a_part() -> None:
+    for make in (
+        lambda o: lrs.CosineAnnealingLR(o, 5),
+        lambda o: lrs.SequentialLR(
+            o, [lrs.LinearLR(o, 0.1, 1, 5), lrs.CosineAnnealingLR(o, 9)], milestones=[5]
+        ),
+    ):
+        o = optimizer()
+        scheduler = make(o)
+        walk(o, scheduler, 3)
+        o.add_param_group({"params": [nn.Parameter(torch.zeros(2))], "lr": 0.1})
+        walk(o, scheduler, 1)
+        with pytest.raises(ValueError, match=r"zip\(\) argument 2 is "):
+            walk(o, scheduler, 5)
+
+
+def test_a_rate_changed_by_hand_is_forgotten_after_the_end_of_a_cosine() -> None:
+    o = optimizer()
+    scheduler = lrs.CosineAnnealingLR(o, 10)
+    plan = walk(o, scheduler, 3)[0]
+    o.param_groups[0]["lr"] /= 2
+    halved = walk(o, scheduler, 12)
+    whole = values(Cosine(10), 10)[3:]
+    assert_allclose(halved[:7], whole / 2)
+    assert halved[-1] == pytest.approx(plan * (1 + np.cos(np.pi * 14 / 10)) / 2)
 
 
 def test_unfreeze(used: list[list[float]]) -> None:
@@ -891,6 +917,30 @@ def test_the_frequency_of_lightning_counts_minibatches() -> None:
     assert_allclose(fitted(by_step, trainer=two), HALVES(np.arange(6)))
     assert_allclose(fitted(partial(by_step, frequency=2), trainer=two), HALVES(np.arange(6)))
     assert_allclose(fitted(partial(by_step, frequency=3), trainer=two), 1)
+
+
+def test_lightning_plateau() -> None:
+    import pytorch_lightning as pl
+
+    class Net(pl.LightningModule):
+        configure_optimizers = run("lightning plateau")["configure_optimizers"]
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.net, self.seen = network(), []
+
+        def training_step(self, batch: Any, index: int) -> Any:
+            self.seen.append(self.trainer.optimizers[0].param_groups[0]["lr"])
+            return F.cross_entropy(self.net(batch[0]), batch[1])
+
+        def validation_step(self, batch: Any, index: int) -> None:
+            self.log("val_loss", torch.tensor(1.0))  # never any better
+
+    net = Net()
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    quiet |= {"enable_model_summary": False, "num_sanity_val_steps": 0, "accelerator": "cpu"}
+    pl.Trainer(max_epochs=6, **quiet).fit(net, minibatches(1), minibatches(1))
+    assert_allclose(net.seen, [0.1] * 5 + [0.01])  # the best, three bad ones, the fourth cuts
 
 
 def test_the_monitor_of_lightning() -> None:
