@@ -23,7 +23,15 @@ from lrcourse.experiments.recordings import read_recording
 from lrcourse.files import ROOT
 from lrcourse.landscapes import DoubleWell, descend
 from lrcourse.models import MLP
-from lrcourse.schedules import Cosine, CosineRestarts, Exponential, Warmup, recorded, values
+from lrcourse.schedules import (
+    Cosine,
+    CosineRestarts,
+    Exponential,
+    InverseTime,
+    Warmup,
+    recorded,
+    values,
+)
 from lrcourse.training import train
 
 PAGE = ROOT / "docs" / "articles.md"
@@ -271,6 +279,22 @@ def test_between_the_same_ends_a_cosine_changes_by_smaller_steps_than_an_exponen
     }
     assert steps["cosine"] == pytest.approx(0.0141, abs=5e-5)
     assert steps["exponential"] == pytest.approx(0.0228, abs=5e-5)
+
+
+def test_a_hundred_steps_of_a_gamma_of_099_leave_ten_times_what_is_printed():
+    rates = recorded(lambda o: lrs.ExponentialLR(o, gamma=0.99), 101, 0.1)
+    assert rates[100] == pytest.approx(0.0366, abs=5e-5)
+
+
+@pytest.mark.parametrize("power", [0.5, 1, 2])
+def test_a_power_law_is_above_an_exponential_from_one_start_and_below_it_between_two_ends(power):
+    t = np.arange(1, 500)  # the exponential falls from 1 to 1/100 in 500
+    falls = Exponential(0.01 ** (1 / 500))(t)
+    same_start = (1 + np.log(100) / 500 / power * t) ** -power
+    same_ends = (1 + (100 ** (1 / power) - 1) * t / 500) ** -power
+    assert (same_start > falls).all() and (same_ends < falls).all()
+    if power == 1:
+        np.testing.assert_allclose(same_ends, InverseTime(99 / 500)(t))
 
 
 KERAS = """

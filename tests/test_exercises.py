@@ -253,11 +253,10 @@ LIKELY = {
         (lambda o, e, n: MultiStepLR(o, [e * n // 2, 7 * e * n // 8]), "come at updates"),
         (lambda o, e, n: StepLR(o, e * n // 2), "only once"),
     ],
-    "05 gamma": [(0.94, "leaves"), (0.94 ** (1 / 500), "leaves 0.884"), (1.2, "between 0 and 1")],
-    "05 reach": [(20, "never arrives"), (5, "rate × slope"), (150, "ten"), ("far", "number")],
-    "05 factor": [
-        (lambda t: (1 - t / 80) ** 3, "At t = 80"),
-        (lambda t: 0.05 + 0.95 * (1 - t / 80) ** 3, "At t = 81"),
+    "05 open": [
+        (0.01, "A function is asked for"),
+        (lambda t: 0.01 if t < 499 else -0.01, "At t = 499 the rate is -0.01"),
+        (lambda t: 0.0, "nothing is learned"),
     ],
     "05 repair": [
         (lambda o, e, n: LinearLR(o, 0.1, total_iters=e * n), "rises"),

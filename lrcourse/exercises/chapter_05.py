@@ -3,35 +3,15 @@
 from typing import Any
 
 import numpy as np
-from torch.optim.lr_scheduler import ExponentialLR
 
-from lrcourse.exercises.engine import Hints, agrees, is_number, number, rates_under
-from lrcourse.schedules import Linear, Polynomial, recorded, values
-
-
-def check_05_gamma(answer: Any) -> Hints:
-    """The gamma per update that does what 0.94 does in two epochs."""
-    if not is_number(answer) or not 0 < float(answer) < 1:
-        yield "A decay needs one number between 0 and 1."
-    left = float(answer) ** 1000
-    hint = f"After two epochs, 1000 updates, it leaves {left:.3g} of the rate."
-    yield number(left, 0.94, rel=0.001, hint=hint)
+from lrcourse.exercises.contest import Contest
+from lrcourse.exercises.engine import Hints, rates_under
+from lrcourse.schedules import Linear, values
 
 
-def check_05_reach(answer: Any) -> Hints:
-    """How far an exponential decay gets on a ramp of slope 3."""
-    total = recorded(lambda o: ExponentialLR(o, 0.98), 1000, lr=0.1).sum()
-    hint = "What do all the rates add up to?"
-    slips = {
-        20: "It never arrives: what do all its rates add up to?",
-        total: "That is the sum of the rates. A step is rate × slope.",
-    }
-    yield number(answer, 3 * total, hint=hint, slips=slips)
-
-
-def check_05_factor(answer: Any) -> Hints:
-    """A function of t: a polynomial of power 3 that ends above 0."""
-    yield agrees(answer, Polynomial(1, 0.05, 80, power=3), (0, 80, 79, 60, 40, 20, 1, 81, 120, 400))
+def check_05_open(answer: Any) -> Hints:
+    """Rates that end lower than a line to zero in a short run."""
+    return Contest("05 open", "shapes", "linear", part="500 updates of 32").judge(answer)
 
 
 def check_05_repair(answer: Any) -> Hints:
