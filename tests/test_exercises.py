@@ -221,6 +221,7 @@ LIKELY = {
     "00 epoch": [(1437 / 32, "round down"), (1437, "round down"), (45, "round down")],
     "00 search": [
         (0.1, "Larger"),
+        (1.05, "Larger"),
         (8, "Smaller"),
         (1e9, "Smaller"),
         (1, "to beat"),
