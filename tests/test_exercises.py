@@ -218,13 +218,14 @@ def reported(loss, entries, other, open_seeds, held_back, drop=False, own="held"
 
 
 LIKELY = {
-    "00 best": [(30, "row"), (0.003, "row")],
     "00 epoch": [(1437 / 32, "round down"), (1437, "round down"), (45, "round down")],
-    "00 your rate": [
-        (0.01, "Larger"),
-        (20, "Smaller"),
-        (1e9, "left all bounds"),
-        (1, "above already"),
+    "00 search": [
+        (0.1, "Larger"),
+        (1.05, "Larger"),
+        (8, "Smaller"),
+        (1e9, "Smaller"),
+        (1, "to beat"),
+        (float("inf"), "above zero"),
     ],
     "01 update": [((1.6, -2.4), "uphill"), ((0.9, -1.8), "not the point"), (0.4, "Two numbers")],
     "01 cliff": [(0.4, "second derivative"), (0.1, "That is 1/L"), (20, "2/L")],

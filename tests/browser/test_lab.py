@@ -127,11 +127,11 @@ def test_what_a_first_time_learner_sees(browser, lab):
         page.emulate_media(color_scheme="dark")
         page.wait_for_function("document.body.dataset.jpThemeName == 'JupyterLab Dark'")
         contents = page.locator(".jp-TableOfContents")
-        contents.get_by_text("Exercise 3").wait_for()
+        contents.get_by_text("Exercise 2").wait_for()
         assert page.locator("[data-id*=extensionmanager]").count() == 0
         assert page.locator(".jp-OutputArea-output").count() == 0
         assert cells.filter(has_text="# The solution").filter(visible=True).count() == 0
-        cells.get_by_role("link", name="chapter 01").last.click()
+        cells.get_by_role("link", name="Gradient descent").click()
         page.locator(f".lm-TabBar-tab[title*='{CHAPTER}']").wait_for()
         page.close()
 
