@@ -2,9 +2,12 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
+from torch.optim import SGD
 
 from lrcourse.chapters.curvature import Sharpness
+from lrcourse.data import digits
 from lrcourse.models import MLP
 
 
@@ -29,3 +32,25 @@ def test_sharpness_is_the_largest_eigenvalue_of_the_hessian():
     measure = Sharpness(lambda m: (m(x) - y).square().mean())
     measure.iterations, measure.tolerance = 2000, 1e-9
     assert measure(model).item() == pytest.approx(exact, rel=1e-5)
+
+
+@pytest.mark.slow
+def test_without_noise_a_network_trains_to_the_edge_of_stability():
+    """Cohen et al. (2021): the sharpness rises to 2 / rate, and stays there."""
+    data, rate = digits(), 0.5
+    x, y = data.x[:500], F.one_hot(data.y[:500], 10).float()
+    model = MLP((64, 64, 64, 10), nn.Tanh, seed=0)
+    optimizer = SGD(model.parameters(), lr=rate)
+
+    def loss(model):
+        return (model(x) - y).square().sum(1).mean() / 2
+
+    measure, share = Sharpness(loss), []
+    for t in range(2000):
+        if t % 100 == 0:
+            share.append(measure(model).item() * rate / 2)
+        optimizer.zero_grad()
+        loss(model).backward()
+        optimizer.step()
+    assert share[0] < 0.9, share
+    assert sum(share[-5:]) / 5 == pytest.approx(1, abs=0.05), share

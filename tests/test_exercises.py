@@ -11,7 +11,7 @@ import pytest
 from torch import cat
 from torch.nn.functional import cross_entropy
 from torch.nn.utils import clip_grad_norm_
-from torch.optim import AdamW
+from torch.optim import SGD, AdamW
 from torch.optim.lr_scheduler import (
     CosineAnnealingLR,
     LambdaLR,
@@ -80,6 +80,21 @@ def fit(T_max=40, clip=-1, note=1, limit=1.0):
         return rates
 
     return loop
+
+
+def ranged(model, batches, low, high, updates=200, keep=True, fresh=True, share=0.5):
+    """The range test of exercise 02 repair, with its faults at will."""
+    model = copy.deepcopy(model) if keep else model
+    rates, losses = np.geomspace(low, high, updates), []
+    for t, rate in enumerate(rates):
+        x, y = batches(t if fresh else 0)
+        optimizer = SGD(model.parameters(), lr=rate)
+        loss = cross_entropy(model(x), y)
+        losses.append(0.9 * losses[-1] + 0.1 * loss.item() if losses else loss.item())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return share * rates[np.nanargmin(losses)]
 
 
 def warm_cosine(optimizer, rise, milestone, fall):
@@ -232,10 +247,18 @@ LIKELY = {
     "01 descent": [(lambda slope, x, rate, n: x - rate * slope(x), "wrong place"), (1, "brackets")],
     "01 momentum": [(lambda slope, x, rate, beta, n: x, "wrong place")],
     "01 centre": [(1.0, "Old curvature"), (1 / 11.44, "upside down")],
-    "02 floor": [(0.4 * 8, "proportional"), (0.1, "two"), (0.4, "proportional")],
-    "02 edge": [(0.125, "settle"), (4, "two")],
-    "02 fate": [(lambda loss: "learn", "called"), (lambda loss: "Learn", "called")],
-    "02 next": [(0.5, "bracketed"), (1, "bracketed"), (0.01, "side of the table")],
+    "02 open": [
+        (0.005, "A function is asked for"),
+        (lambda t: -0.005, "At t = 0 the rate is -0.005"),
+        (lambda t: 0.0, "nothing is learned"),
+    ],
+    "02 repair": [
+        (lambda *a: ranged(*a, keep=False), "changed afterwards"),
+        (lambda *a: ranged(*a, fresh=False), "looks at 1"),
+        (lambda *a: ranged(*a, share=1), "the lowest point itself"),
+        (lambda *a: ranged(*a, share=0.1), "It suggests"),
+        (lambda *a: None, "A single rate"),
+    ],
     "03 clock": [(0.4, "How often"), (0.4 * 0.1 ** (130 // 3), "How often"), (0.004, "ten")],
     "03 horizon": [(36000, "minibatches"), (1200 // 8, "one epoch"), (4000, "whole run")],
     "03 factor": [(lambda t: t / 20, "At t = 0"), (lambda t: "one", "could not convert")],
@@ -510,10 +533,6 @@ LIKELY = {
         (lambda *a: train_listening(*a, heed=False), "never hears"),
         (lambda *a: train_listening(*a, patience=3), "wrong epochs"),
     ],
-    "02 ramp": [
-        (lambda low, high, n: (high - low) / n, "gets to"),
-        (lambda low, high, n: (high / low) / n, "gets to"),
-    ],
     "07 peak": [(150, "number 0"), (3, "epochs"), (300, "What share")],
     "07 height": [
         (0.017 / 4, "not the rate"),
@@ -588,8 +607,8 @@ def test_likely_wrong_answers_get_a_hint(name, answer, word, capsys):
 
 
 def test_check_knows_its_names_and_waits_for_an_answer(capsys):
-    exercises.check("02 floor", ...)
-    assert capsys.readouterr().out.startswith("☐ 02 floor")
+    exercises.check("02 repair", ...)
+    assert capsys.readouterr().out.startswith("☐ 02 repair")
     with pytest.raises(
         ValueError, match="no exercise is called '06 let'; there are 06 bottom, 06 e"
     ):

@@ -35,7 +35,7 @@ SHOWN = sys.executable.translate(str.maketrans("[]", "()"))  # as `measured` sho
 COMPARED: dict[str, int] = {
     "00_start_here": 14,
     "01_gradient_descent": 43,
-    "02_too_large_too_small": 36,
+    "02_too_large_too_small": 25,
     "03_schedules_in_pytorch": 56,
     "04_steps": 19,
     "05_smooth_decay": 20,
@@ -437,14 +437,20 @@ claim("It runs in its folder", os.path.isdir("source"), kernel=sys.executable, s
 :tags: [exercise]
 
 answer = ...
-check("02 floor", answer)
+check("04 repair", answer)
 ```
 
 ```{code-cell} ipython3
 :tags: [solution]
 
-answer = 0.05
-check("02 floor", answer)
+def mended(optimizer, epochs, n):
+    from torch.optim.lr_scheduler import MultiStepLR
+
+    return MultiStepLR(optimizer, [epochs * n // 2, epochs * n * 3 // 4], gamma=0.1)
+
+
+answer = mended
+check("04 repair", answer)
 ```
 """
 )
@@ -453,6 +459,7 @@ check("02 floor", answer)
 LIGHT = (
     TINY.replace("from lrcourse import plots\n", "")
     .replace("plots.lines(", "dict(")
+    .replace("answer = mended", "answer = 0.05")
     .replace(
         "from lrcourse.exercises import check\n",
         """\
@@ -791,7 +798,7 @@ def test_verify_uses_the_seed_and_finds_a_wrong_solution(tmp_path: Path):
     source = write(tmp_path, text)
     path = notebooks.notebook_of(source)
     notebooks.write_notebook(notebooks.read_source(source), path)
-    with pytest.raises(notebooks.ChapterError, match="02 floor: not yet"):
+    with pytest.raises(notebooks.ChapterError, match="04 repair: not yet"):
         notebooks.verify(path, seed=5)
     with pytest.raises(notebooks.ChapterError, match="AssertionError"):
         notebooks.verify(path, seed=6)

@@ -339,8 +339,8 @@ def cited(*claims: tuple[str, str]) -> None:
         ValueError: some are not in the list, all of them named: a guide must not outlive its
             evidence.
 
-    >>> cited(("02", "The floor is proportional to the rate"))
-    02 · The floor is proportional to the rate  [measured: ...]
+    >>> cited(("04", "At the end it is higher"))
+    04 · At the end it is higher
     """
     known: dict[tuple[str, str], str] = {}
     chapter = ""

@@ -1,52 +1,64 @@
 """Checks of chapter 02, Too large, too small."""
 
-import math
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD
 
-from lrcourse.exercises.engine import Hints, number
-
-
-def check_02_floor(answer: Any) -> Hints:
-    """The rate whose noise floor is an eighth of another's."""
-    yield number(answer, 0.4 * 0.01 / 0.08, hint="The floor is proportional to the rate.")
-
-
-def check_02_edge(answer: Any) -> Hints:
-    """The sharpness at which a long run with full batches ends."""
-    yield number(answer, 2 / 0.25, hint="Where does sharpness × rate / 2 settle?")
+from lrcourse.exercises.contest import Contest
+from lrcourse.exercises.engine import Hints, is_number, update, weights
 
 
-def check_02_fate(answer: Any) -> Hints:
-    """A function: the losses of a run → which of four fates it met."""
-    for seed, length in ((0, 400), (1, 150), (2, 30)):
-        t, noise = np.arange(length), np.random.default_rng(seed).normal(size=length)
-        fall = 2.3 * np.exp(-8 * t / length)
-        bounce = 0.3 + 0.8 * fall + 0.3 * np.abs(noise)
-        for right, curve in (
-            ("crawl", 2.3 - 0.1 * t / length + 0.005 * noise),
-            ("learn", fall + 0.02 * np.abs(noise)),
-            ("bounce", bounce),
-            ("diverge", 2.3 * 1.2**t + 0.02 * noise),
-            ("diverge", np.append(bounce[:20], np.inf)),
-        ):
-            said = answer(curve.copy())
-            if said != right:
-                ends = f"{curve[0]:.2f} to {curve[-1]:.2f}"
-                yield f"A curve from {ends} that should be called {right!r} is called {said!r}."
+def check_02_open(answer: Any) -> Hints:
+    """Rates that end lower than the best constant one."""
+    return Contest("02 open", "cuts", "constant").judge(answer)
 
 
-def check_02_next(answer: Any) -> Hints:
-    """The next rate to try, when the lowest loss lies at the grid's upper end."""
-    if np.ndim(answer) == 0 and 0.3 < answer <= 1:
-        yield "That stays on this side of the best rate so far. Is the lowest point bracketed?"
-    yield number(answer, 3, rel=0.4, hint="On which side of the table may a lower loss lie?")
+def check_02_repair(answer: Any) -> Hints:
+    """A range test: (model, batches, low, high) → half of the rate at its lowest point."""
+    generator = torch.Generator().manual_seed(0)
+    target = torch.randn(8, 3, generator=generator)
+    noise = torch.randn(200, 16, 3, generator=generator)
+    x = torch.randn(200, 16, 8, generator=generator)
+    y = (x @ target + 2 * noise).argmax(-1)
+    model = nn.Linear(8, 3)
+    nn.init.zeros_(model.weight)
+    nn.init.zeros_(model.bias)
+    asked: list[int] = []
+
+    def batches(t: int) -> tuple[Tensor, Tensor]:
+        asked.append(t)
+        return x[t], y[t]
+
+    start = weights(model).clone()
+    told = answer(model, batches, 1e-3, 100.0)
+    if told is None or not is_number(told):
+        yield "A single rate is asked for."
+    if not torch.equal(weights(model), start):
+        yield "The network that was handed over is changed afterwards: who else will train it?"
+    if len(set(asked)) < 200:
+        count = len(set(asked))
+        yield f"Of 200 minibatches it looks at {count}: what does a run learn from so few?"
+    lowest = _lowest(model, lambda t: (x[t], y[t]))
+    if np.isclose(told, lowest, rtol=0.2):
+        yield "That is the lowest point itself: which share of it was the best reading?"
+    if not np.isclose(told, lowest / 2, rtol=0.2):
+        yield f"It suggests {float(told):.3g}, and half of the lowest point is {lowest / 2:.3g}."
 
 
-def check_02_ramp(answer: Any) -> Hints:
-    """The factor per update of a range test: from low to high in so many updates."""
-    for low, high, count in ((1e-3, 10.0, 100), (1e-5, 1.0, 7)):
-        end = low * answer(low, high, count) ** count
-        if not math.isclose(end, high, rel_tol=1e-6):
-            yield f"From {low:g} in {count} updates the rate gets to {end:.3g}, not to {high:g}."
+def _lowest(model: nn.Module, batches: Any) -> float:
+    """The rate at the lowest point of a range test from 0.001 to 100, in 200 updates."""
+    model = deepcopy(model)
+    optimizer = SGD(model.parameters(), lr=1.0)
+    rates = np.geomspace(1e-3, 100.0, 200)
+    losses: list[float] = []
+    for t, rate in enumerate(rates):
+        x, y = batches(t)
+        loss = nn.functional.cross_entropy(model(x), y).item()
+        losses.append(0.9 * losses[-1] + 0.1 * loss if losses else loss)
+        optimizer.param_groups[0]["lr"] = rate
+        update(model, optimizer, (x, y))
+    return float(rates[np.nanargmin(losses)])

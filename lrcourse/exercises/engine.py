@@ -68,12 +68,10 @@ def check(name: str, answer: Any) -> None:
     Raises:
         ValueError: there is no exercise of that name.
 
-    >>> check("02 floor", ...)
-    ☐ 02 floor: put your answer in place of the dots, then run this cell again.
-    >>> check("02 floor", 0.1)
-    ✘ 02 floor: not yet. You are off by a factor of two. The floor is proportional to the rate.
-    >>> check("02 floor", 0.05)
-    ✔ 02 floor: right.
+    >>> check("02 repair", ...)
+    ☐ 02 repair: put your answer in place of the dots, then run this cell again.
+    >>> check("02 repair", 0.1)
+    ✘ 02 repair: not yet. A function is asked for: give its name, without brackets.
     """
     checks = _checks(str(name).partition(" ")[0])
     if name not in checks:
