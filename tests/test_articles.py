@@ -354,7 +354,11 @@ def test_keras_logs_the_rate_once_an_epoch_and_only_where_tensorflow_is_installe
         ("shapes", "exponential to 10 % instead of linear, 2000 updates of 128", "higher"),
         ("shapes", "cosine instead of linear, 2000 updates of 128", "higher"),
         ("schedules", "constant instead of inverse-sqrt", "higher"),
-        ("floor", "to a tenth instead of to zero, 20 tokens a parameter", "lower"),
+        (
+            "floor",
+            "to a tenth instead of to zero, 20 tokens a parameter",
+            "lower, by less than matters",
+        ),
         ("floor", "to a tenth instead of to zero, 200 tokens a parameter", "higher"),
         ("plateau", "defaults, noisy instead of linear", "higher"),
         ("cycles", "restarts, equal instead of cosine, AdamW", "higher"),

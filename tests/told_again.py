@@ -1,4 +1,9 @@
 """Which chapters are told again, in the second edition: what it asks of a chapter binds these."""
 
-TOLD_AGAIN = {"00_start_here", "02_too_large_too_small", "04_steps", "05_smooth_decay"}  # by the name of their file, without its ending
+TOLD_AGAIN = {
+    "00_start_here",
+    "02_too_large_too_small",
+    "04_steps",
+    "05_smooth_decay",
+}  # by the name of their file, without its ending
 REFERENCE = {"20_scheduler_reference"}  # to look up: none to work through

@@ -114,13 +114,14 @@ ANSWERS: dict[str, tuple[str, Callable[[Mapping[str, Finding]], bool]]] = {
         ),
     ),
     "floor": (
-        "It depends on the length of training. At 20 tokens a parameter a tenth is a little "
-        "better; at 80 and at 200 zero is, and the longer the training, the more. The paper, with "
-        "far larger models, finds zero ahead from 20 tokens a parameter on.",
+        "To zero, and the longer the training, the more it gains. At 20 tokens a parameter a tenth "
+        "is ahead, by less than matters; at 80 and at 200 zero is. The paper, with far larger "
+        "models, finds zero ahead from 20 tokens a parameter on.",
         lambda f: (
             f["a tenth instead of zero: 200 tokens a parameter, less 20 tokens a parameter"].verdict
             == "higher"
-            and f["to a tenth instead of to zero, 20 tokens a parameter"].verdict == "lower"
+            and f["to a tenth instead of to zero, 20 tokens a parameter"].verdict
+            == "lower, by less than matters"
             and _said(f, "higher", "zero, 80 tokens", "zero, 200 tokens")
         ),
     ),
