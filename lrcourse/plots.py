@@ -516,6 +516,7 @@ def terrain(
     alt: str,
     title: str = "",
     path: ArrayLike | None = None,
+    minimum: tuple[float, float] | None = None,
 ) -> Picture:
     """A loss over two parameters, drawn as a landscape; higher is lighter.
 
@@ -525,6 +526,7 @@ def terrain(
         alt: what the figure shows, in words.
         title: the message of the figure.
         path: points of shape (steps, 2) to draw on the landscape.
+        minimum: where to put a star.
     """
     across, up, height = _grid(surface, x, y, 80)
     with picture(alt, title, 5, **NO_GRID) as made:
@@ -534,6 +536,8 @@ def terrain(
             points = np.asarray(path, dtype=float)
             axes.plot(*points.T, surface(points), "o-", color="white", ms=8, lw=4.5, zorder=5)
             axes.plot(*points.T, surface(points), "o-", color="#D55E00", ms=5, lw=2.2, zorder=6)
+        if minimum:
+            axes.plot(*minimum, surface(np.array(minimum)), "*k", mec="white", ms=17, zorder=7)
         axes.set_xlabel("first parameter", labelpad=8)
         axes.set_ylabel("second parameter", labelpad=8)
         axes.set_zlabel("loss", labelpad=10)
@@ -576,10 +580,7 @@ def contours(
             axes.plot(*points.T, marker=marker, ms=5, lw=1.8, label=name)
         if minimum:
             axes.plot(*minimum, "*", color="black", ms=14, zorder=6)
-        axes.set_xlim(*x)
-        axes.set_ylim(*y)
-        axes.set_xlabel("first parameter")
-        axes.set_ylabel("second parameter")
+        axes.set(xlim=x, ylim=y, xlabel="first parameter", ylabel="second parameter")
         if len(paths) > 1:
             axes.legend(loc="upper right", frameon=True, framealpha=0.9, edgecolor="white")
     return made

@@ -21,7 +21,7 @@ from torch.optim import lr_scheduler as lrs
 from lrcourse.data import digits
 from lrcourse.experiments.recordings import read_recording
 from lrcourse.files import ROOT
-from lrcourse.landscapes import DoubleWell, descend
+from lrcourse.landscapes import DoubleWell, Shelf, descend
 from lrcourse.models import MLP
 from lrcourse.schedules import (
     Cosine,
@@ -267,6 +267,14 @@ def test_with_noise_a_restart_moves_walks_both_ways_and_gains_nothing_clear():
         freed, caught = again[300] & ~again[-1], ~again[300] & again[-1]
         assert freed.mean() > 0.02 and caught.mean() > 0.02
         assert abs(again[-1].mean() - once[-1].mean()) < 0.05
+
+
+def test_a_small_rate_crawls_over_a_plateau_and_does_not_stay_there():
+    rates = np.array([0.3, 0.1, 0.03])
+    losses = descend(Shelf(), [5.0], rates, 25_000).losses
+    assert (losses[-1] < 1e-6).all() and (losses[1000, 1:] > 0.25).all()
+    travel = rates * (losses < 0.25).argmax(axis=0)  # half way down
+    assert np.ptp(travel) / travel.mean() < 0.03  # a tenth of the rate, ten times the steps
 
 
 def test_between_the_same_ends_a_cosine_changes_by_smaller_steps_than_an_exponential():

@@ -104,7 +104,7 @@ def called(node: ast.AST) -> bool:
 
 def plain(text: str) -> str:
     """Prose without formulas, code, addresses of links and HTML."""
-    text = re.sub(r"\$[^$]*\$|`[^`]*`|<[^>]+>", " ", text)
+    text = re.sub(r"\$\$[^$]*\$\$|\$[^$]*\$|`[^`]*`|<[^>]+>", " ", text)
     return re.sub(r"\]\([^)]*\)", "]", text)
 
 
@@ -175,6 +175,7 @@ def test_the_counts_count(tmp_path: Path):
         nbformat.v4.new_notebook(
             cells=[
                 text("# One two\n\nthree four 5.5 and `not this` $nor\\ this$ [six](seven.md)"),
+                text("$$nor\\ that$$"),
                 cell("from lrcourse.evidence import claim, myth", metadata=fold),
                 cell("x = 5.51\n\nprint(x)", outputs=[nbformat.v4.new_output("stream", text="9")]),
                 text('**Predict.** Eight?\n\n<details class="predict">x</details>\n\n| no | no |'),

@@ -4,11 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lrcourse.exercises import contest
+from lrcourse.exercises import chapter_01, contest
 from lrcourse.exercises.contest import Contest, name_of, rates_of
 from lrcourse.experiments import repeating
 from lrcourse.experiments.recordings import read_recording
 from lrcourse.experiments.repeating import declared, repeat, run_again
+from lrcourse.landscapes import descend
 
 RACE = Contest("04 open", "cuts", "at 80 %")
 
@@ -72,6 +73,29 @@ def test_the_board_lies_in_the_learners_folder_and_nowhere_else(runs, tmp_path):
 def test_a_name_does_not_hang_on_the_last_digits():
     rates = rates_of(lambda t: 0.02 * (1 - t / 1000), 1000)
     assert name_of(rates) == name_of(rates * (1 + 1e-12)) != name_of(rates * 1.01)
+
+
+def test_each_walk_of_chapter_01_has_valleys_of_its_own(monkeypatch, tmp_path):
+    """As narrow as it says, none of them seen before; better is right, and equal is not."""
+    seen = []
+
+    def noted(valley, start, rate, steps, **how):
+        seen.append((*valley.curvatures, *start))
+        return descend(valley, start, rate, steps, **how)
+
+    monkeypatch.setattr(chapter_01, "descend", noted)
+    monkeypatch.chdir(tmp_path)
+    drawn = []
+    for rate, momentum in ((0.002, 0.9), (0.002, 0.8), (0.0021, 0.9), (0.002, 0.9)):
+        seen.clear()
+        hints = [*chapter_01.check_01_open((lambda t, rate=rate: rate, momentum))]
+        assert len(hints) == (momentum == 0.8)
+        drawn.append(frozenset(seen))
+        assert {(min(one[:20]), max(one[:20])) for one in seen} == {(1, 1000)}
+    first, other, third, again = drawn
+    assert first == again and len(first) == 16
+    assert not first & other and not first & third and not other & third
+    assert not [*tmp_path.iterdir()]
 
 
 @pytest.mark.slow

@@ -97,6 +97,24 @@ def ranged(model, batches, low, high, updates=200, keep=True, fresh=True, share=
     return share * rates[np.nanargmin(losses)]
 
 
+def heavy_ball(at_once=True, keep=True, sign=-1, share=1.0):
+    """The walk of exercise 01 repair, with its faults at will."""
+
+    def walk(slope_x, slope_y, start, rate, momentum, steps):
+        (x, y), (u, v) = start, (0.0, 0.0)
+        for _ in range(steps):
+            if not keep:
+                u, v = 0.0, 0.0
+            old = x
+            u = share * momentum * u + slope_x(x, y)
+            x = x + sign * rate * u
+            v = share * momentum * v + slope_y(old if at_once else x, y)
+            y = y + sign * rate * v
+        return x, y
+
+    return walk
+
+
 def warm_cosine(optimizer, rise, milestone, fall):
     """A warmup from a tenth and a cosine, each number at will: the seams of chapter 09."""
     parts = [LinearLR(optimizer, 0.1, total_iters=rise), CosineAnnealingLR(optimizer, fall)]
@@ -242,11 +260,20 @@ LIKELY = {
         (1, "to beat"),
         (float("inf"), "above zero"),
     ],
-    "01 update": [((1.6, -2.4), "uphill"), ((0.9, -1.8), "not the point"), (0.4, "Two numbers")],
-    "01 cliff": [(0.4, "second derivative"), (0.1, "That is 1/L"), (20, "2/L")],
-    "01 descent": [(lambda slope, x, rate, n: x - rate * slope(x), "wrong place"), (1, "brackets")],
-    "01 momentum": [(lambda slope, x, rate, beta, n: x, "wrong place")],
-    "01 centre": [(1.0, "Old curvature"), (1 / 11.44, "upside down")],
+    "01 open": [
+        (0.01, "Two things are asked for"),
+        ((lambda t: 0.00195, 1.0), "below 1"),
+        ((lambda t: -0.01, 0.9), "At t = 0 the rate is -0.01"),
+        ((lambda t: 0.00195, 0.0), "it ends +0.0 %"),
+        ((lambda t: 0.01, 0.0), "A walk diverged at step"),
+    ],
+    "01 repair": [
+        (heavy_ball(at_once=False), "at which place"),
+        (heavy_ball(keep=False), "no effect yet"),
+        (heavy_ball(sign=1), "the first step is wrong"),
+        (heavy_ball(share=0.2), "30 steps end elsewhere"),
+        (lambda *a: None, "x and y"),
+    ],
     "02 open": [
         (0.005, "A function is asked for"),
         (lambda t: -0.005, "At t = 0 the rate is -0.005"),

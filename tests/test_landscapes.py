@@ -8,7 +8,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lrcourse.chapters.quadratics import best_momentum, best_rate, contraction
 from lrcourse.landscapes import BOUND, DoubleWell, Quadratic, Shelf, descend
 
 TURNED = Quadratic([1.0, 8.0], angle=0.6)
@@ -108,24 +107,6 @@ def test_the_cliff_stands_at_two_over_the_largest_curvature(
     assert losses[-1, 1] > losses[0, 1]
 
 
-@pytest.mark.parametrize("kappa", [10.0, 100.0, 1000.0])
-def test_best_rate_and_polyaks_pair_contract_as_theory_says(kappa: float) -> None:
-    bowl = Quadratic([1.0, np.sqrt(kappa), kappa])
-    plain = descend(bowl, np.ones(3), best_rate(bowl.curvatures), int(40 * kappa))
-    distances = np.linalg.norm(plain.path, axis=-1)
-    assert np.log(contraction(distances)) == pytest.approx(
-        np.log((kappa - 1) / (kappa + 1)), rel=1e-6
-    )
-    rate, momentum = best_momentum(bowl.curvatures)
-    heavy = descend(bowl, np.ones(3), rate, int(60 * np.sqrt(kappa)), momentum=momentum)
-    distances = np.linalg.norm(heavy.path, axis=-1)
-    # The double root adds a factor that grows like t: at the middle step and at the last one
-    # it differs by two.
-    steps = len(distances) - 1
-    wanted = np.log(np.sqrt(momentum)) + np.log(2) / (steps / 2)
-    assert np.log(contraction(distances)) == pytest.approx(wanted, rel=0.01)
-
-
 def test_noise_is_fresh_for_every_descent_coordinate_and_update_and_the_same_for_a_seed() -> None:
     bowl = Quadratic([1.0, 1.0])
     noisy = descend(bowl, np.zeros((500, 2)), 1.0, 40, noise=0.3, seed=5)
@@ -153,12 +134,6 @@ def test_a_diverged_descent_stands_still_and_says_when() -> None:
     assert huge.diverged_at == 1
 
 
-def test_contraction_of_a_geometric_series_leaves_out_the_start() -> None:
-    series = np.concatenate([[100.0, 50.0], 0.9 ** np.arange(40)])
-    assert contraction(series) == pytest.approx(0.9)
-    assert contraction(np.stack([series, series**2], axis=-1)) == pytest.approx([0.9, 0.81])
-
-
 @pytest.mark.parametrize(
     ("name", "call"),
     [
@@ -177,10 +152,6 @@ def test_contraction_of_a_geometric_series_leaves_out_the_start() -> None:
         ("momentum", lambda: descend(TURNED, [1.0, 0.0], 0.1, 3, momentum=-0.1)),
         ("noise", lambda: descend(TURNED, [1.0, 0.0], 0.1, 3, noise=-1.0)),
         ("steps", lambda: descend(TURNED, [1.0, 0.0], 0.1, -3)),
-        ("distances", lambda: contraction([1.0, 0.0])),
-        ("distances", lambda: contraction([1.0])),
-        ("curvatures", lambda: best_rate([0.0, 1.0])),
-        ("curvatures", lambda: best_momentum([np.inf, 1.0])),
     ],
 )
 def test_bad_arguments_are_named(name: str, call) -> None:  # type: ignore[no-untyped-def]

@@ -57,7 +57,7 @@ def pictures():
         ),
         "training": plots.training({"a": a_run(), "b": a_run(2), "c": a_run(3)}, **words, smooth=2),
         "u_curve": plots.u_curve(frame, y="loss", **words),
-        "terrain": plots.terrain(bowl, **words, path=[[1, 1], [0, 0]], **box),
+        "terrain": plots.terrain(bowl, **words, path=[[1, 1], [0, 0]], minimum=(0, 0), **box),
         "contours": plots.contours(
             bowl, {"a": [[1, 1], [0, 0]], "b": [[1, 0]]}, **words, minimum=(0, 0), **box
         ),

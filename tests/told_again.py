@@ -2,6 +2,7 @@
 
 TOLD_AGAIN = {
     "00_start_here",
+    "01_gradient_descent",
     "02_too_large_too_small",
     "04_steps",
     "05_smooth_decay",

@@ -1,65 +1,73 @@
 """Checks of chapter 01, Gradient descent."""
 
+from collections.abc import Generator
 from typing import Any
 
 import numpy as np
-from sklearn.datasets import load_digits
 
-from lrcourse.exercises.engine import Hints, number
+from lrcourse.evidence import above, measured
+from lrcourse.exercises.contest import name_of, post, rates_of
+from lrcourse.exercises.engine import Hint, Hints, is_number
 from lrcourse.landscapes import Quadratic, descend
 
-_BOWL, _START = Quadratic([1.0, 7.0], angle=0.4), np.array([2.0, -1.0])
+STEPS, VALLEYS, BASELINE = 60, 16, 0.00195
 
 
-def check_01_update(answer: Any) -> Hints:
-    """Where one step on 3x² + y² leads."""
-    start, gradient = np.array([1.0, -2.0]), np.array([6.0, -4.0])
-    if np.shape(answer) != (2,):
-        yield "Two numbers are asked for, as in (0.5, 0.5)."
-    if np.allclose(answer, start + 0.1 * gradient):
-        yield "That goes uphill: the rate times the gradient is taken away."
-    if np.allclose(answer, start - 0.1 * start):
-        yield "Take the gradient (6x, 2y), not the point itself."
-    yield None if np.allclose(answer, start - 0.1 * gradient) else "The gradient is (6x, 2y)."
+def check_01_open(answer: Any) -> Generator[Hint, None, str]:
+    """Rates and a momentum that leave a tenth of the loss, in valleys drawn from the entry."""
+    if not (isinstance(answer, tuple) and len(answer) == 2):
+        yield "Two things are asked for, as in (mine, 0.9): a function of t, and a momentum."
+    entry, momentum = answer
+    rates = rates_of(entry, STEPS)
+    if isinstance(rates, str):
+        yield rates
+        return ""  # nothing behind a hint is run
+    if not is_number(momentum) or not 0 <= momentum < 1:
+        yield f"The momentum is a number from 0 on and below 1, not {momentum!r}."
+    both = np.append(rates, rates.max() * float(momentum))
+    rng = np.random.default_rng(int(name_of(both)[:8], 16))
+    mine, base = np.empty(VALLEYS), np.empty(VALLEYS)
+    for i in range(VALLEYS):
+        curvatures = np.exp(rng.uniform(0, np.log(1000), 20))
+        curvatures[:2] = 1, 1000
+        start = rng.normal(size=20) / np.sqrt(curvatures)  # each direction weighs the same
+        valley = Quadratic(curvatures.tolist())
+        walk = descend(valley, start, lambda t: rates[t], STEPS, momentum=float(momentum))
+        if walk.diverged_at >= 0:
+            yield f"A walk diverged at step {walk.diverged_at}: the rate or momentum is too high."
+        mine[i] = walk.losses[-1]
+        base[i] = descend(valley, start, BASELINE, STEPS).losses[-1]
+    difference = above(mine, base)
+    place, count = post("01 open", both, difference)
+    low, high = difference.interval
+    if high > -90:
+        yield (
+            f"Against the best constant rate it ends {difference.mean:+.1f} % "
+            f"(95 %: {low:+.1f} … {high:+.1f}) in {VALLEYS} new valleys, and -90 % is asked for. "
+            f"Place {place} of {count} on your board."
+        )
+    interval = f"{low:+.2f} … {high:+.2f}"
+    return measured(per_cent=difference.mean, interval=interval, place=f"{place} of {count}")
 
 
-def check_01_cliff(answer: Any) -> Hints:
-    """The rate at which descent on 5θ² begins to diverge."""
-    slips = {
-        2 / 5: "L is the second derivative of 5θ², which is not 5.",
-        1 / 10: "That is 1/L, where one step is enough. The cliff stands further out.",
-    }
-    yield number(answer, 2 / 10, rel=1e-6, hint="The cliff stands at 2/L.", slips=slips)
+def check_01_repair(answer: Any) -> Hints:
+    """Descent with momentum, both slopes taken at one place."""
+    start, rate, momentum, steps = np.array([2.0, -1.0]), 0.05, 0.8, 30
 
+    def end(valley: Quadratic, steps: int, momentum: float) -> tuple[Any, np.ndarray]:
+        slopes = [lambda x, y, i=i: float(valley.gradient(np.array([x, y]))[i]) for i in range(2)]
+        mine = answer(*slopes, tuple(start.tolist()), rate, momentum, steps)
+        return mine, descend(valley, start, rate, steps, momentum=momentum).path[-1]
 
-def check_01_descent(answer: Any) -> Hints:
-    """Gradient descent as a function: gradient, start, rate, steps → the last point."""
-    for rate, steps in ((0.1, 0), (0.1, 1), (0.2, 25)):
-        right = descend(_BOWL, _START, rate, steps).path[-1]
-        mine = answer(_BOWL.gradient, _START.copy(), rate, steps)
+    for case, angle in (("a slanted", 0.4), ("a straight", 0.0)):
+        valley = Quadratic([1.0, 7.0], angle=angle)
+        mine, right = end(valley, 1, momentum)
         if np.shape(mine) != (2,):
-            yield f"It must return a point, of shape (2,), not {mine!r}."
+            yield f"It must return x and y, not {mine!r}."
         if not np.allclose(mine, right):
-            yield f"With steps={steps} and rate={rate} it ends in the wrong place."
-
-
-def check_01_momentum(answer: Any) -> Hints:
-    """The same with momentum, which was without effect."""
-    mine = answer(_BOWL.gradient, _START.copy(), 0.05, 0.8, 30)
-    if np.allclose(mine, descend(_BOWL, _START, 0.05, 30).path[-1]):
-        yield "Momentum has no effect yet: what does velocity hold when a step begins?"
-    right = descend(_BOWL, _START, 0.05, 30, momentum=0.8).path[-1]
-    yield None if np.allclose(mine, right) else "Thirty steps end in the wrong place."
-
-
-def check_01_centre(answer: Any) -> Hints:
-    """By which factor the cliff moves when each pixel loses its mean."""
-    pixels = load_digits(return_X_y=True)[0] / 16
-    ones = np.ones((len(pixels), 1))
-    before, after = (
-        np.linalg.eigvalsh(inputs.T @ inputs / len(inputs))[-1]
-        for inputs in (np.hstack([pixels, ones]), np.hstack([pixels - pixels.mean(0), ones]))
-    )
-    slips = {after / before: "You have it upside down: the cliff moves out."}
-    hint = "Old curvature over new curvature."
-    yield number(answer, before / after, rel=0.02, hint=hint, slips=slips)
+            yield f"In {case} valley the first step is wrong: at which place is each slope taken?"
+        mine, right = end(valley, steps, momentum)
+        if np.allclose(mine, descend(valley, start, rate, steps).path[-1]):
+            yield "Momentum has no effect yet: what do u and v hold when a step begins?"
+        if not np.allclose(mine, right):
+            yield f"In {case} valley the first step is right, but {steps} steps end elsewhere."
