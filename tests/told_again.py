@@ -1,4 +1,5 @@
 """Which chapters are told again, in the second edition: what it asks of a chapter binds these."""
 
-TOLD_AGAIN = {"04_steps"}  # by the name of their file, without its ending
+# By the names of their files, without the ending.
+TOLD_AGAIN = {"03_schedules_in_pytorch", "04_steps"}
 REFERENCE = {"20_scheduler_reference"}  # to look up: none to work through
