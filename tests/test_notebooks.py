@@ -36,7 +36,7 @@ COMPARED: dict[str, int] = {
     "00_start_here": 14,
     "01_gradient_descent": 43,
     "02_too_large_too_small": 36,
-    "03_schedules_in_pytorch": 22,
+    "03_schedules_in_pytorch": 23,
     "04_steps": 20,
     "05_smooth_decay": 56,
     "06_cosine": 57,
