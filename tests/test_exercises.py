@@ -189,6 +189,29 @@ def branch(copied=lambda m, o: copy.deepcopy((m, o)), clock=None, first=None):
     return mended
 
 
+def in_pieces(
+    model, optimizer, scheduler, minibatches, pieces,
+    share=True, clear=True, early=False, late=False, per_update=True,
+):  # fmt: skip
+    """The accumulating loop of exercise 03 repair, with the faults that are asked for."""
+    rates = []
+    for i, (x, y) in enumerate(minibatches, 1):
+        (cross_entropy(model(x), y) / (pieces if share else 1)).backward()
+        due = i % pieces == 0
+        if early and due:
+            scheduler.step()
+        used = optimizer.param_groups[0]["lr"]
+        if due:
+            optimizer.step()
+            if clear:
+                optimizer.zero_grad()
+        if not early and (due or not per_update):
+            scheduler.step()
+        if due:
+            rates.append(optimizer.param_groups[0]["lr"] if late else used)
+    return rates
+
+
 def accumulated(network, optimizer, schedule, batches, pieces, updates, share=True, keep=True):
     """An accumulating loop, with the faults of exercise 16 repair that are asked for."""
     scheduler = LambdaLR(optimizer, schedule)
@@ -286,11 +309,15 @@ LIKELY = {
         (lambda *a: ranged(*a, share=0.1), "It suggests"),
         (lambda *a: None, "A single rate"),
     ],
-    "03 clock": [(0.4, "How often"), (0.4 * 0.1 ** (130 // 3), "How often"), (0.004, "ten")],
-    "03 horizon": [(36000, "minibatches"), (1200 // 8, "one epoch"), (4000, "whole run")],
-    "03 factor": [(lambda t: t / 20, "At t = 0"), (lambda t: "one", "could not convert")],
-    "03 repair": [(lambda *a: [], "0 updates")],
-    "03 resume": [(lambda saved, model, o, s: None, "two things")],
+    "03 open": [(lambda t: 0.0, "nothing is learned"), (0.0052, "A function is asked for")],
+    "03 repair": [
+        (lambda *a: [], "0 updates"),
+        (lambda *a: in_pieces(*a, per_update=False), "once per what"),
+        (lambda *a: in_pieces(*a, early=True), "is first"),
+        (lambda *a: in_pieces(*a, late=True), "ones it returns"),
+        (lambda *a: in_pieces(*a, share=False), "that of the mean"),
+        (lambda *a: in_pieces(*a, clear=False), "cleared"),
+    ],
     "04 open": [
         (0.01, "A function is asked for"),
         (lambda t: -0.01, "At t = 0 the rate is -0.01"),

@@ -4,6 +4,7 @@ TOLD_AGAIN = {
     "00_start_here",
     "01_gradient_descent",
     "02_too_large_too_small",
+    "03_schedules_in_pytorch",
     "04_steps",
     "05_smooth_decay",
 }  # by the name of their file, without its ending

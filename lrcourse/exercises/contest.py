@@ -70,9 +70,11 @@ class Contest:
                 f"Against {self.baseline} it ends {mean:+.2f} % (95 %: {low:+.2f} … {high:+.2f}) "
                 f"on {PAIRS} new seeds: {found.verdict}. Place {place} of {count} on your board."
             )
-        low, high = difference.interval
-        interval = f"{low:+.2f} … {high:+.2f}"
-        return measured(per_cent=difference.mean, interval=interval, place=f"{place} of {count}")
+        lower, (low, high) = -difference.mean, difference.interval
+        return measured(
+            test_loss_lower_by=f"{lower:.2f} % (95 %: {-high:.2f} … {-low:.2f})",
+            place=f"{place} of {count}",
+        )
 
 
 def rates_of(entry: Any, steps: int) -> np.ndarray | str:
