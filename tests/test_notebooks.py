@@ -522,11 +522,11 @@ def edited(chapter: Chapter) -> None:
 
 
 def untagged(chapter: Chapter) -> None:
-    cell_with(chapter, "answer = 0.05").metadata.tags = []
+    cell_with(chapter, "answer = mended").metadata.tags = []
 
 
 def uncollapsed(chapter: Chapter) -> None:
-    del cell_with(chapter, "answer = 0.05").metadata["jupyter"]
+    del cell_with(chapter, "answer = mended").metadata["jupyter"]
 
 
 def unrun(chapter: Chapter) -> None:
