@@ -5,7 +5,6 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-import nbformat
 import pytest
 import torch
 from torch.optim.lr_scheduler import LRScheduler
@@ -122,17 +121,3 @@ def cut(old: str, new: str = "") -> Callable[[str], str]:
 def test_a_wrong_card_is_noticed(spoil, classes, expected):
     wrong = complaints(spoil(REFERENCE.read_text(encoding="utf-8")), CLASSES | classes)
     assert any(line.startswith(expected) for line in wrong), wrong
-
-
-def test_every_scheduler_of_torch_trains_a_model_in_some_chapter():
-    """By the printed record of the runs themselves: which classes were stepped by `train`."""
-    stepped: set[str] = set()
-    for source in notebooks.chapters():
-        for cell in nbformat.read(notebooks.notebook_of(source), 4).cells:
-            for line in notebooks.text_of(cell):
-                if line.startswith("Stepped through training: "):
-                    assert ".stepped" in cell.source, f"{source.stem}: not read from the runs"
-                    assert not any(name in cell.source for name in CLASSES)
-                    stepped |= set(line.partition(": ")[2].split(", "))
-    assert CLASSES.keys() - stepped == set(), "no chapter trains a model with these"
-    assert stepped <= CLASSES.keys()

@@ -77,7 +77,7 @@ def test_handout_is_all_that_a_learner_copy_needs(made: Path, tmp_path: Path, mo
     ran = notebooks.execute(notebook, copy.stem, cwd=copy.parent)
     assert notebooks.verdicts(ran) == []
     told = [o.text for cell in notebooks.tagged(ran, "exercise") for o in cell.outputs]
-    assert len(told) == 3 and all(text.startswith("☐") for text in told)
+    assert len(told) == 2 and all(text.startswith("☐") for text in told)
     assert Path(ran.cells[-1].outputs[0].text.strip()).is_relative_to(course)
 
 
