@@ -21,6 +21,7 @@ from tools import notebooks
 ROOT = Path(__file__).resolve().parents[1]
 MOST = {"words": 2000, "cells": 28, "lines": 200, "lines of a cell": 20, "claims": 12, "names": 10}
 TASKS = {"00_start_here": ["Count", "Search"]}  # for somebody's first half hour
+FORMULA_OR_CODE = re.compile(r"\$\$[^$]*\$\$|\$[^$]*\$|`[^`]*`")
 SECTION = re.compile(r"(?m)^## (.+)$")
 
 
@@ -63,7 +64,7 @@ class Chapter:
         return [ast.parse(cell.source) for cell in self.cells("code")]
 
     def lines(self, cell: NotebookNode) -> int:
-        return sum(bool(line.strip()) for line in cell.source.splitlines())
+        return len(cell.source.splitlines())
 
     def counts(self) -> dict[str, int]:
         calls = [n.func.id for tree in self.trees for n in ast.walk(tree) if called(n)]
@@ -75,7 +76,7 @@ class Chapter:
             for alias in node.names
         }
         return {
-            "words": len(re.findall(r"[^\W_][\w’'.,%-]*", plain(self.prose))),
+            "words": len(FORMULA_OR_CODE.sub("x", self.prose).split()),  # each is read as a word
             "cells": len(self.visible),
             "lines": sum(map(self.lines, self.visible)),
             "lines of a cell": max(map(self.lines, self.visible)),
@@ -104,7 +105,7 @@ def called(node: ast.AST) -> bool:
 
 def plain(text: str) -> str:
     """Prose without formulas, code, addresses of links and HTML."""
-    text = re.sub(r"\$\$[^$]*\$\$|\$[^$]*\$|`[^`]*`|<[^>]+>", " ", text)
+    text = re.sub(r"<[^>]+>", " ", FORMULA_OR_CODE.sub(" ", text))
     return re.sub(r"\]\([^)]*\)", "]", text)
 
 

@@ -48,6 +48,7 @@ __all__ = [
     "clean",
     "compare_outputs",
     "execute",
+    "loop_of",
     "parameters",
     "read_source",
     "verdicts",
@@ -57,6 +58,7 @@ __all__ = [
 
 NOTEBOOKS = ROOT / "notebooks"
 FRONT = ROOT / "docs" / "front.png"  # the README's picture
+LOOPS = ROOT / "docs" / "loops"  # the loops of the chapters, as programs
 CELL_SECONDS = 300  # longest a cell may take, here and under nbval, on the slowest machine
 RIGHT, WRONG = "✔", "✘"  # how the lines of claim() and check() begin
 LANGUAGE = {  # what JupyterLab needs to know; the version would differ from machine to machine
@@ -295,7 +297,19 @@ def build(source: Path) -> bool:
     for picture in front_pictures(notebook):
         with write_whole(FRONT) as part:
             part.write_bytes(picture)
+    script = loop_of(made, source.stem)
+    if script:
+        with write_whole(LOOPS / f"{source.stem}.py") as part:
+            part.write_text(script, encoding="utf-8", newline="\n")
     return write_notebook(notebook, target)
+
+
+def loop_of(notebook: NotebookNode, name: str) -> str:
+    """The cells tagged `loop` as a program that needs PyTorch alone; "" where there is none."""
+    cells = [cell.source for cell in tagged(notebook, "loop")]
+    title = re.search(r"(?m)^# (.+)$", notebook.cells[0].source)
+    begin = f'"""{title[1] if title else name}: the loop of chapter {name[:2]}, to paste."""'
+    return "\n\n".join([begin, *cells]) + "\n" if cells else ""
 
 
 def front_pictures(notebook: NotebookNode) -> list[bytes]:

@@ -1,0 +1,34 @@
+"""docs/loops: each chapter's loop to paste is a program that needs nothing of this course."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from told_again import TOLD_AGAIN
+
+from tools.notebooks import LOOPS, NOTEBOOKS, loop_of, read_source
+
+WITHOUT_A_FILE = {name for name in TOLD_AGAIN if name < "06"}  # their loops train a chapter's model
+ALONE = "import runpy, sys; sys.modules['lrcourse'] = None; runpy.run_path(sys.argv[1])"
+
+
+def test_each_chapter_has_its_file_and_no_other_lies_there():
+    files = {path.stem for path in LOOPS.glob("*.py")}
+    assert files == TOLD_AGAIN - WITHOUT_A_FILE
+
+
+@pytest.mark.parametrize("name", sorted(TOLD_AGAIN - WITHOUT_A_FILE))
+def test_a_loop_is_the_one_in_the_chapter(name: str):
+    made = loop_of(read_source(NOTEBOOKS / "source" / f"{name}.md"), name)
+    assert (LOOPS / f"{name}.py").read_text(encoding="utf-8") == made
+    assert f"../docs/loops/{name}.py" in (NOTEBOOKS / "source" / f"{name}.md").read_text("utf-8")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(TOLD_AGAIN - WITHOUT_A_FILE))
+def test_a_loop_runs_alone_and_warns_of_nothing(name: str, tmp_path: Path):
+    command = [sys.executable, "-W", "error", "-c", ALONE, str(LOOPS / f"{name}.py")]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert run.stdout, "it says which rates its updates used"
