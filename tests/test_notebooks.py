@@ -36,7 +36,7 @@ COMPARED: dict[str, int] = {
     "00_start_here": 14,
     "01_gradient_descent": 29,
     "02_too_large_too_small": 25,
-    "03_schedules_in_pytorch": 23,
+    "03_schedules_in_pytorch": 20,
     "04_steps": 19,
     "05_smooth_decay": 20,
     "06_cosine": 57,
