@@ -538,12 +538,12 @@ def terrain(
             axes.plot(*points.T, surface(points), "o-", color="#D55E00", ms=5, lw=2.2, zorder=6)
         if minimum:
             axes.plot(*minimum, surface(np.array(minimum)), "*k", mec="white", ms=17, zorder=7)
-        axes.set_xlabel("first parameter", labelpad=8)
-        axes.set_ylabel("second parameter", labelpad=8)
-        axes.set_zlabel("loss", labelpad=10)
-        axes.locator_params(nbins=5)
-        axes.view_init(elev=48, azim=-62)
-        axes.set_box_aspect(None, zoom=0.9)
+        axes.set_xlabel("x", labelpad=4)
+        axes.set_ylabel("y", labelpad=2)
+        axes.set_zlabel("loss", labelpad=4)
+        axes.locator_params(nbins=4)
+        axes.view_init(elev=45, azim=-25)  # from the open end of a valley along x
+        axes.set_box_aspect((5, 3.4, 2.6), zoom=0.93)
     return made
 
 
