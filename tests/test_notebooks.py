@@ -38,7 +38,7 @@ COMPARED: dict[str, int] = {
     "02_too_large_too_small": 25,
     "03_schedules_in_pytorch": 20,
     "04_steps": 19,
-    "05_smooth_decay": 20,
+    "05_smooth_decay": 19,
     "06_cosine": 57,
     "08_listening_to_the_loss": 64,
     "09_compose_your_own": 70,
