@@ -41,7 +41,7 @@ COMPARED: dict[str, int] = {
     "05_smooth_decay": 19,
     "06_cosine": 57,
     "08_listening_to_the_loss": 64,
-    "09_compose_your_own": 20,
+    "09_compose_your_own": 18,
     "07_cycles": 63,
     "10_adaptive_optimizers": 55,
     "11_warmup": 45,
