@@ -11,29 +11,22 @@ from lrcourse.exercises.contest import Contest, rates_of
 from lrcourse.exercises.engine import Hints, one_weight
 from lrcourse.schedules import OneCycle, values
 
-FEWEST = 3  # bottoms on the way, at each of which the run could be stopped
 LOW = 0.1  # of the highest rate so far: what counts as a bottom
 
 
 def check_07_open(answer: Any) -> Hints:
     """Rates that end lower than four equal restarts, and come down as often on the way."""
     rates = rates_of(answer, 1200)
-    if not isinstance(rates, str):
-        found = bottoms(rates)
-        if found < FEWEST:
-            yield f"Before the end the rate comes down and goes up again {found} times, not 3."
+    if not isinstance(rates, str) and (found := bottoms(rates)) < 3:
+        yield f"Before the end the rate comes down and goes up again {found} times, not 3."
     return (yield from Contest("07 open", "cycles", "restarts, equal", part="AdamW").judge(answer))
 
 
 def bottoms(rates: np.ndarray) -> int:
     """How often the rate falls under a tenth of its highest and then rises above a fifth of it."""
-    low, found = False, 0
-    highest = np.maximum.accumulate(rates)
-    for rate, high in zip(rates, highest, strict=True):
-        if low and rate > 2 * LOW * high:
-            found += 1
-        low = rate < LOW * high or (low and rate <= 2 * LOW * high)
-    return found
+    share = rates / np.maximum.accumulate(rates)
+    side = np.select([share < LOW, share > 2 * LOW], [-1, 1])  # what lies between does not count
+    return int((np.diff(side[side != 0]) > 0).sum())
 
 
 def check_07_repair(answer: Any) -> Hints:

@@ -106,14 +106,9 @@ def trained(
 
 
 def _listen(
-    model: Callable[[int], nn.Module],
-    batches: Callable[[int], Callable[[int], tuple[Tensor, Tensor]]],
-    name: str,
-    listener: Listener,
-    peak: float,
-    seed: int,
-    settings: Mapping[str, Any],
-) -> pd.DataFrame:
+    model: Callable[[int], nn.Module], batches: Callable[[int], Any], name: str, listener: Listener,
+    peak: float, seed: int, settings: Mapping[str, Any],
+) -> pd.DataFrame:  # fmt: skip
     """One run under ReduceLROnPlateau, in the rows that `sweep` would give."""
     steps, every, evaluate = settings["steps"], settings["every"], settings["evaluate"]
     net = model(seed)
@@ -140,14 +135,9 @@ def _listen(
 
 
 def _move(
-    model: Callable[[int], nn.Module],
-    batches: Callable[[int], Callable[[int], tuple[Tensor, Tensor]]],
-    name: str,
-    plan: AsItComes,
-    peak: float,
-    seed: int,
-    settings: Mapping[str, Any],
-) -> pd.DataFrame:
+    model: Callable[[int], nn.Module], batches: Callable[[int], Any], name: str, plan: AsItComes,
+    peak: float, seed: int, settings: Mapping[str, Any],
+) -> pd.DataFrame:  # fmt: skip
     """One run under OneCycleLR, in the rows that `sweep` would give."""
     steps, every = settings["steps"], settings["every"]
     net = model(seed)
