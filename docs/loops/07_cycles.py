@@ -1,6 +1,6 @@
 """Cycles: the loop of chapter 07, to paste."""
 
-# Imports, and made-up data
+# Imports
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -9,11 +9,11 @@ from torch.optim.lr_scheduler import OneCycleLR
 from torch.utils.data import DataLoader, TensorDataset
 
 torch.manual_seed(0)
-x = torch.randn(1000, 20)
-data = TensorDataset(x, torch.sin(x).sum(dim=1, keepdim=True))
-
+inputs = torch.randn(1000, 20)
+data = TensorDataset(inputs, inputs.sin().sum(dim=1, keepdim=True))  # made up
 loader = DataLoader(data, batch_size=64, shuffle=True)
 model = nn.Sequential(nn.Linear(20, 64), nn.ReLU(), nn.Linear(64, 1))
+
 epochs, peak, used = 5, 0.01, []
 updates = epochs * len(loader)
 optimizer = AdamW(model.parameters(), lr=peak)  # overwritten by the scheduler
