@@ -1,5 +1,6 @@
 """Checks of chapter 07, Cycles."""
 
+from collections.abc import Generator
 from typing import Any
 
 import numpy as np
@@ -8,13 +9,13 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from lrcourse.data import digits
 from lrcourse.exercises.contest import Contest, rates_of
-from lrcourse.exercises.engine import Hints, one_weight
+from lrcourse.exercises.engine import Hint, Hints, one_weight
 from lrcourse.schedules import OneCycle, values
 
 LOW = 0.1  # of the highest rate so far: what counts as a bottom
 
 
-def check_07_open(answer: Any) -> Hints:
+def check_07_open(answer: Any) -> Generator[Hint, None, str]:
     """Rates that end lower than four equal restarts, and come down as often on the way."""
     rates = rates_of(answer, 1200)
     if not isinstance(rates, str) and (found := bottoms(rates)) < 3:
