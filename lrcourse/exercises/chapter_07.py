@@ -12,8 +12,6 @@ from lrcourse.exercises.contest import Contest, rates_of
 from lrcourse.exercises.engine import Hint, Hints, one_weight
 from lrcourse.schedules import OneCycle, values
 
-LOW = 0.1  # of the highest rate so far: what counts as a bottom
-
 
 def check_07_open(answer: Any) -> Generator[Hint, None, str]:
     """Rates that end lower than four equal restarts, and come down as often on the way."""
@@ -26,7 +24,7 @@ def check_07_open(answer: Any) -> Generator[Hint, None, str]:
 def bottoms(rates: np.ndarray) -> int:
     """How often the rate falls under a tenth of its highest and then rises above a fifth of it."""
     share = rates / np.maximum.accumulate(rates)
-    side = np.select([share < LOW, share > 2 * LOW], [-1, 1])  # what lies between does not count
+    side = np.select([share < 0.1, share > 0.2], [-1, 1])  # what lies between does not count
     return int((np.diff(side[side != 0]) > 0).sum())
 
 
