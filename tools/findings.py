@@ -138,8 +138,8 @@ ANSWERS: dict[str, tuple[str, Callable[[Mapping[str, Finding]], bool]]] = {
     "speed": (
         "In about a quarter fewer than a rate that is cut at 50 and 75 % needs, not in an eighth. "
         "A straight line, which has the fall without the rise, needs no more. With SGD a momentum "
-        "that moves gains about half a per cent; its larger best peak is about the same one, "
-        "divided by 1 less the momentum at the top.",
+        "that moves gains about half a per cent; its best peak is a quarter to two thirds larger "
+        "there, and its lower momentum at the top alone would make it half as large again.",
         lambda f: (
             _said(f, "higher", *(f"one-cycle in {n} updates instead" for n in (150, 300, 600)))
             and _said(f, "lower", "one-cycle in 1200 updates", "linear in 1200 updates")
