@@ -42,7 +42,7 @@ COMPARED: dict[str, int] = {
     "06_cosine": 57,
     "08_listening_to_the_loss": 64,
     "09_compose_your_own": 18,
-    "07_cycles": 22,
+    "07_cycles": 21,
     "10_adaptive_optimizers": 55,
     "11_warmup": 45,
     "12_noam": 66,
