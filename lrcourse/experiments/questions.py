@@ -5,11 +5,14 @@ these models gain from training a tenth longer, and what Hägele et al. (2024) c
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
+import numpy as np
 from torch.optim import SGD
 
+from lrcourse.arguments import Count
 from lrcourse.experiments.declared import Contrast, Experiment, Listener, Part, Scale
 from lrcourse.models import GPT
 from lrcourse.schedules import (
@@ -149,6 +152,51 @@ def _horizon(scale: Scale) -> dict[str, Part]:
         for times in (1.0, 1.25, 1.5, 2.0, 5.0)
     }
     return {"one": _gpt(scale, plans)}
+
+
+@dataclass(frozen=True, slots=True)
+class Patched(Schedule):
+    """CosineAnnealingLR(T_max=old) whose T_max was set to `length` after `at` calls of step()."""
+
+    old: Count
+    at: Count
+    length: Count
+
+    def formula(self, t: np.ndarray) -> np.ndarray:
+        short, long = ((1 + np.cos(np.pi * t / n)) / 2 for n in (self.old, self.length))
+        height = Cosine(self.old)(self.at) / Cosine(self.length)(self.at)
+        return np.where(t < self.at, short, height * long)
+
+
+def _extending(scale: Scale) -> dict[str, Part]:
+    first, n, rise = 1000, 2000, 50
+
+    def raised(at: int, to: float = 1.0) -> Schedule:
+        before = Cosine(first)
+        up = Linear(before(at), to, rise)
+        return before.take(at) >> up >> Cosine(n - at - rise).scale(to)
+
+    plans: dict[str, Schedule] = {
+        "planned": Cosine(n),
+        "not told": Cosine(first) >> Cosine(first, end=1.0, start=0.0),
+        "T_max set at 500": Patched(first, 500, n),
+        "T_max set at 900": Patched(first, 900, n),
+        "raised at 500": raised(500),
+        "raised at 900": raised(900),
+        "raised at 1000": raised(1000),
+        "raised at 1000, to half": raised(1000, 0.5),
+    }
+    return {
+        "first": Part({"cosine": Cosine(first)}, [0.002 * 2**i for i in range(6)], first),
+        "one": Part(plans, [0.012], n),
+    }
+
+
+def _extending_contrasts(parts: Mapping[str, Part]) -> list[Contrast]:
+    names = [name for name in parts["one"].schedules if name != "planned"]
+    asked = [Contrast(f"{a} instead of planned", f"one/{a}", "one/planned") for a in names]
+    what = "raised at 1000 to half instead of to the peak"
+    return [*asked, Contrast(what, "one/raised at 1000, to half", "one/raised at 1000")]
 
 
 def _cooldown(scale: Scale) -> dict[str, Part]:
@@ -321,6 +369,18 @@ EXPERIMENTS = {
             "tenth of the run; 2× is one planned for twice the run and cut off at its end"
         ),
         scales=("cpu", "gpu"),
+    ),
+    "extending": Experiment(
+        "A cosine's run is to be twice as long: how does it go on?", 6,
+        "Ibrahim et al. 2024: raise the rate again, and decay it again", _extending,
+        _extending_contrasts,
+        tried=(
+            "a network of one hidden layer that guesses the next character; a cosine to zero, "
+            "planned for 1000 updates and made 2000; all at one peak, near the best one of the "
+            "cosine over 1000; \"not told\" leaves T_max at 1000, so the rate climbs back; "
+            "\"T_max set\" changes the attribute of a running CosineAnnealingLR; \"raised\" goes "
+            "up again within 50 updates, and down along a cosine of its own"
+        ),
     ),
     "cooldown": Experiment(
         "How long should the cooldown be, and which shape?", 14,
