@@ -115,7 +115,8 @@ ANSWERS: dict[str, tuple[str, Callable[[Mapping[str, Finding]], bool]]] = {
             == "no difference that matters"
             and f["T_max set at 900 instead of planned"].difference.interval[0]
             > f["T_max set at 500 instead of planned"].difference.interval[1]
-            > f["raised at 1000 instead of planned"].difference.mean
+            and f["not told instead of planned"].difference.interval[0]
+            > f["T_max set at 900 instead of planned"].difference.interval[1]
         ),
     ),
     "cooldown": (
