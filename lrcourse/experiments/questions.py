@@ -379,8 +379,8 @@ EXPERIMENTS = {
             "planned for 1000 updates and made 2000; all at one peak, near the best one of the "
             "cosine over 1000; \"not told\" leaves T_max at 1000, so the rate climbs back; "
             "\"T_max set\" changes the attribute of a running CosineAnnealingLR; \"raised\" goes "
-            "up again within 50 updates, and down along a cosine of its own; declared after a pilot "
-            "with minibatches of 32, which had put them in the same order"
+            "up again within 50 updates, and down along a cosine of its own; declared after a "
+            "pilot with minibatches of 32, which had put them in the same order"
         ),
     ),
     "cooldown": Experiment(
