@@ -9,8 +9,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 torch.manual_seed(0)
 x = torch.randn(3200, 8)  # made-up data
-y = (x[:, :1] * x[:, 1:2]).sin()
-loader = DataLoader(TensorDataset(x, y), batch_size=64, shuffle=True)
+loader = DataLoader(TensorDataset(x, x[:, :1] * x[:, 1:2]), batch_size=64, shuffle=True)
+
 
 def train_epochs(epochs, scheduler):
     """Train, and note the rate of each update."""
@@ -25,8 +25,10 @@ def train_epochs(epochs, scheduler):
             scheduler.step()  # once per update
     return used
 
-model = torch.nn.Sequential(torch.nn.Linear(8, 32), torch.nn.ReLU(), torch.nn.Linear(32, 1))
+
 peak, epochs = 0.01, 4
+
+model = torch.nn.Sequential(torch.nn.Linear(8, 32), torch.nn.ReLU(), torch.nn.Linear(32, 1))
 updates = epochs * len(loader)
 optimizer = AdamW(model.parameters(), lr=peak)
 first = train_epochs(epochs, CosineAnnealingLR(optimizer, T_max=updates))
