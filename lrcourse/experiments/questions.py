@@ -380,7 +380,7 @@ EXPERIMENTS = {
             "cosine over 1000; \"not told\" leaves T_max at 1000, so the rate climbs back; "
             "\"T_max set\" changes the attribute of a running CosineAnnealingLR; \"raised\" goes "
             "up again within 50 updates, and down along a cosine of its own; declared after a "
-            "pilot with minibatches of 32, which had put them in the same order"
+            "pilot (minibatches of 32, raised and down in a line), which favoured raising, too"
         ),
     ),
     "cooldown": Experiment(
