@@ -155,12 +155,28 @@ def _cuts_contrasts(parts: Mapping[str, Part]) -> list[Contrast]:
 
 
 def _horizon(scale: Scale) -> dict[str, Part]:
-    warmup = scale.steps // 10
+    warmup, n = scale.steps // 10, scale.steps
     plans = {
-        f"{times:g}×": Warmup(warmup) >> Cosine(round(times * (scale.steps - warmup)), end=0.1)
+        f"{times:g}×": Warmup(warmup) >> Cosine(round(times * (n - warmup)), end=0.1)
         for times in (1.0, 1.25, 1.5, 2.0, 5.0)
     }
-    return {"one": _gpt(scale, plans)}
+    long = plans["2×"]
+    stopped: dict[str, Schedule] = {"1×": plans["1×"], "2×": long}
+    for share in (10, 20):  # stopped early, and known a little before
+        rest = n * share // 100
+        stopped[f"2×, {share} % down"] = long.take(n - rest) >> Linear(long(n - rest), 0.1, rest)
+    one_peak = _gpt(scale, stopped, peaks=[scale.peaks[2]], tuning=1)
+    return {"one": _gpt(scale, plans), "one peak": one_peak}
+
+
+def _horizon_contrasts(parts: Mapping[str, Part]) -> list[Contrast]:
+    asked = _each(dict.fromkeys(("1.25×", "1.5×", "2×", "5×"), ("1×",)))({"one": parts["one"]})
+    stopped = {"2×": ("1×",), "2×, 10 % down": ("1×", "2×"), "2×, 20 % down": ("1×", "2×")}
+    return asked + [
+        Contrast(f"{a} instead of {b}, at one peak", f"one peak/{a}", f"one peak/{b}")
+        for a, others in stopped.items()
+        for b in others
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,9 +211,16 @@ def _extending(scale: Scale) -> dict[str, Part]:
         "raised at 1000": raised(1000),
         "raised at 1000, to half": raised(1000, 0.5),
     }
+    long, rest = Cosine(n), first // 5
+    stopped: dict[str, Schedule] = {
+        "fitting": Cosine(first),
+        "too long": long,
+        "too long, 20 % down": long.take(first - rest) >> Linear(long(first - rest), 0, rest),
+    }
     return {
         "first": Part({"cosine": Cosine(first)}, [0.002 * 2**i for i in range(6)], first),
         "one": Part(plans, [0.012], n),
+        "stopped": Part(stopped, [0.012], first, tuning=1),
     }
 
 
@@ -205,7 +228,13 @@ def _extending_contrasts(parts: Mapping[str, Part]) -> list[Contrast]:
     names = [name for name in parts["one"].schedules if name != "planned"]
     asked = [Contrast(f"{a} instead of planned", f"one/{a}", "one/planned") for a in names]
     what = "raised at 1000 to half instead of to the peak"
-    return [*asked, Contrast(what, "one/raised at 1000, to half", "one/raised at 1000")]
+    asked.append(Contrast(what, "one/raised at 1000, to half", "one/raised at 1000"))
+    down = "too long, 20 % down"
+    pairs = (("too long", "fitting"), (down, "fitting"), (down, "too long"))
+    return asked + [
+        Contrast(f"{a} instead of {b}, stopped at 1000", f"stopped/{a}", f"stopped/{b}")
+        for a, b in pairs
+    ]
 
 
 def _cooldown(scale: Scale) -> dict[str, Part]:
@@ -373,10 +402,12 @@ EXPERIMENTS = {
     "horizon": Experiment(
         "What does a cosine cost that is longer than the run?", 6,
         "Hoffmann et al. 2022: over 25 % too long ends clearly higher", _horizon,
-        _each(dict.fromkeys(("1.25×", "1.5×", "2×", "5×"), ("1×",))),
+        _horizon_contrasts,
         tried=(
             "a Transformer of 30 thousand parameters; a cosine to a tenth after a warmup over a "
-            "tenth of the run; 2× is one planned for twice the run and cut off at its end"
+            "tenth of the run; 2× is one planned for twice the run and cut off at its end; the "
+            "runs at one peak, near the best one of 1×, were added after the others had been "
+            "seen: 2× as it is, and with a line to a tenth over the last 10 or 20 % of the run"
         ),
         scales=("cpu", "gpu"),
     ),
@@ -390,7 +421,10 @@ EXPERIMENTS = {
             "cosine over 1000; \"not told\" leaves T_max at 1000, so the rate climbs back; "
             "\"T_max set\" changes the attribute of a running CosineAnnealingLR; \"raised\" goes "
             "up again within 50 updates, and down along a cosine of its own; declared after a "
-            "pilot (minibatches of 32, raised and down in a line), which favoured raising, too"
+            "pilot (minibatches of 32, raised and down in a line), which favoured raising, too; "
+            "the runs stopped at 1000 were added after the others had been seen, and after a pilot "
+            "on other seeds, which said the same: a cosine over 2000, as it is or brought to zero "
+            "in a line over the last 200 updates, and one over 1000"
         ),
     ),
     "cooldown": Experiment(
