@@ -107,9 +107,13 @@ ANSWERS: dict[str, tuple[str, Callable[[Mapping[str, Finding]], bool]]] = {
         "Raise the rate again and let it fall anew, the sooner the better. Decided at the middle "
         "of the old plan, nothing is lost that these runs can tell; decided at its end, about one "
         "per cent. To the peak or to half of it does not differ by what matters. A changed T_max "
-        "costs more, the later it is changed, and a T_max left as it was costs most of all.",
+        "costs more, the later it is changed, and a T_max left as it was costs most of all. A "
+        "cosine that is stopped half way, at the peak of the plan that fits, cannot be told from "
+        "that plan; brought down in a line over the last fifth it ends lower than both.",
         lambda f: (
             _said(f, "higher", "not told", "T_max set", "raised at 900", "raised at 1000 instead")
+            and f["too long instead of fitting, stopped at 1000"].verdict == "not settled"
+            and _said(f, "lower", "too long, 20 % down")
             and f["raised at 500 instead of planned"].verdict == "not settled"
             and f["raised at 1000 to half instead of to the peak"].verdict
             == "no difference that matters"

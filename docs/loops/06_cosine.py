@@ -1,6 +1,8 @@
 """Cosine: the loop of chapter 06, to paste."""
 
 # Imports
+import math
+
 import torch
 import torch.nn.functional as F
 from torch.optim import AdamW
@@ -34,13 +36,13 @@ optimizer = AdamW(model.parameters(), lr=peak)
 first = train_epochs(epochs, CosineAnnealingLR(optimizer, T_max=updates))
 
 
-def up_and_down(t):
-    """To go on: a rise of 20 updates, and a line to zero."""
-    return min((t + 1) / 20, (updates - t) / (updates - 20))
+def up_and_down(t, rise=20):
+    """To go on, as a share of the peak: a rise, and a new cosine."""
+    if t < rise:
+        return (t + 1) / rise
+    return (1 + math.cos(math.pi * (t - rise) / (updates - rise))) / 2
 
 
-for group in optimizer.param_groups:
-    group["initial_lr"] = peak  # from here LambdaLR takes the rate that it multiplies
 second = train_epochs(epochs, LambdaLR(optimizer, up_and_down))
 
 for used in (first, second):
