@@ -121,16 +121,6 @@ def warm_cosine(optimizer, rise, milestone, fall):
     return SequentialLR(optimizer, parts, [milestone])
 
 
-def longer_cosine(saved, make_optimizer, total, T_max):
-    """A resumed cosine whose T_max is set again after loading, or not at all (None)."""
-    optimizer = make_optimizer()
-    scheduler = CosineAnnealingLR(optimizer, total)
-    optimizer.load_state_dict(saved["optimizer"])
-    scheduler.load_state_dict(saved["scheduler"])
-    scheduler.T_max = T_max or scheduler.T_max
-    return optimizer, scheduler
-
-
 def lowered(optimizer, schedule, plateau, losses, groups=1, early=False, tick=True):
     """Follow a schedule and a plateau; let the cut reach some groups, before or after the tick."""
     scheduler = LambdaLR(optimizer, schedule)
@@ -343,22 +333,15 @@ LIKELY = {
         (lambda o, e, n: LinearLR(o, 0.9, 0.1, e * n), "first update"),
         (lambda o, e, n: None, "a scheduler"),
     ],
-    "06 left": [(0.0955, "share of the peak"), (8e-5, "straight line"), (3.8e-4, "factor of ten")],
-    "06 bottom": [(310, "not the last one"), (1000, "Add up"), (1270, "Add up")],
-    "06 land": [
-        (Cosine(3000), "the old cosine"),
-        (Cosine(4000), "At t = 2525"),
-        (Cosine(4000).take(2500) >> Linear(1, 0, 500), "jumps back"),
+    "06 open": [
+        (0.012, "A function is asked for"),
+        (lambda t: 0.012 * (2000 - t) / 2000, "At t = 1 the rate is 0.01199, and that update"),
+        (lambda t: 0.012 * Cosine(1000)(t) if t < 500 else -1.0, "At t = 500 the rate is -1"),
     ],
     "06 repair": [
         (lambda o, e, n, w: warm_cosine(o, w, e, e), "in which unit"),
         (lambda o, e, n, w: warm_cosine(o, w, w, e), "climbs again"),
         (lambda o, e, n, w: warm_cosine(o, w, w, e * n - w), "which eta_min"),
-    ],
-    "06 extend": [
-        (lambda saved, make, total: longer_cosine(saved, make, total, None), "then climbs"),
-        (lambda saved, make, total: longer_cosine(saved, make, total, 2 * total), "still"),
-        (lambda saved, make, total: make(), "two things"),
     ],
     "09 open": [
         (0.0144, "A function is asked for"),
@@ -650,7 +633,7 @@ def test_check_knows_its_names_and_waits_for_an_answer(capsys):
     exercises.check("02 repair", ...)
     assert capsys.readouterr().out.startswith("☐ 02 repair")
     with pytest.raises(
-        ValueError, match="no exercise is called '06 let'; there are 06 bottom, 06 e"
+        ValueError, match="no exercise is called '06 let'; there are 06 open, 06 repair"
     ):
         exercises.check("06 let", 1)
     for name in ("floor", "99 floor", "", 6, "02_floor", "06"):
@@ -661,7 +644,7 @@ def test_check_knows_its_names_and_waits_for_an_answer(capsys):
 ONE_CHAPTER = """
 import sys
 from lrcourse.exercises import check
-check("06 left", ...)
+check("06 open", ...)
 print(sorted(name for name in sys.modules if "exercises.chapter" in name or ".chapters" in name))
 """
 

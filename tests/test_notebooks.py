@@ -39,7 +39,7 @@ COMPARED: dict[str, int] = {
     "03_schedules_in_pytorch": 20,
     "04_steps": 19,
     "05_smooth_decay": 19,
-    "06_cosine": 57,
+    "06_cosine": 21,
     "08_listening_to_the_loss": 64,
     "09_compose_your_own": 18,
     "07_cycles": 21,

@@ -8,6 +8,7 @@ TOLD_AGAIN = {
     "04_steps",
     "05_smooth_decay",
     "07_cycles",
+    "06_cosine",
     "09_compose_your_own",
 }  # by the name of their file, without its ending
 REFERENCE = {"20_scheduler_reference"}  # to look up: none to work through

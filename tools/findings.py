@@ -103,6 +103,26 @@ ANSWERS: dict[str, tuple[str, Callable[[Mapping[str, Finding]], bool]]] = {
             and f["5× instead of 1×"].difference.mean > f["2× instead of 1×"].difference.mean
         ),
     ),
+    "extending": (
+        "Raise the rate again and let it fall anew, the sooner the better. Decided at the middle "
+        "of the old plan, nothing is lost that these runs can tell; decided at its end, about one "
+        "per cent. To the peak or to half of it does not differ by what matters. A changed T_max "
+        "costs more, the later it is changed, and a T_max left as it was costs most of all. A "
+        "cosine that is stopped half way, at the peak of the plan that fits, cannot be told from "
+        "that plan; brought down in a line over the last fifth it ends lower than both.",
+        lambda f: (
+            _said(f, "higher", "not told", "T_max set", "raised at 900", "raised at 1000 instead")
+            and f["too long instead of fitting, stopped at 1000"].verdict == "not settled"
+            and _said(f, "lower", "too long, 20 % down")
+            and f["raised at 500 instead of planned"].verdict == "not settled"
+            and f["raised at 1000 to half instead of to the peak"].verdict
+            == "no difference that matters"
+            and f["T_max set at 900 instead of planned"].difference.interval[0]
+            > f["T_max set at 500 instead of planned"].difference.interval[1]
+            and f["not told instead of planned"].difference.interval[0]
+            > f["T_max set at 900 instead of planned"].difference.interval[1]
+        ),
+    ),
     "cooldown": (
         "A constant rate with a straight cooldown to zero over 10 % of the run or more ends lower "
         "than a cosine to zero; over 5 % the two do not differ by what matters. The shape 1 − √ "

@@ -5,11 +5,14 @@ these models gain from training a tenth longer, and what Hägele et al. (2024) c
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
+import numpy as np
 from torch.optim import SGD
 
+from lrcourse.arguments import Count
 from lrcourse.experiments.declared import AsItComes, Contrast, Experiment, Listener, Part, Scale
 from lrcourse.models import GPT
 from lrcourse.schedules import (
@@ -158,6 +161,64 @@ def _horizon(scale: Scale) -> dict[str, Part]:
         for times in (1.0, 1.25, 1.5, 2.0, 5.0)
     }
     return {"one": _gpt(scale, plans)}
+
+
+@dataclass(frozen=True, slots=True)
+class Patched(Schedule):
+    """CosineAnnealingLR(T_max=old) whose T_max was set to `length` after `at` calls of step()."""
+
+    old: Count
+    at: Count
+    length: Count
+
+    def formula(self, t: np.ndarray) -> np.ndarray:
+        short, long = ((1 + np.cos(np.pi * t / n)) / 2 for n in (self.old, self.length))
+        height = Cosine(self.old)(self.at) / Cosine(self.length)(self.at)
+        return np.where(t < self.at, short, height * long)
+
+
+def _extending(scale: Scale) -> dict[str, Part]:
+    first, n, rise = 1000, 2000, 50
+
+    def raised(at: int, to: float = 1.0) -> Schedule:
+        before = Cosine(first)
+        up = Linear(before(at), to, rise)
+        return before.take(at) >> up >> Cosine(n - at - rise).scale(to)
+
+    plans: dict[str, Schedule] = {
+        "planned": Cosine(n),
+        "not told": Cosine(first) >> Cosine(first, end=1.0, start=0.0),
+        "T_max set at 500": Patched(first, 500, n),
+        "T_max set at 900": Patched(first, 900, n),
+        "raised at 500": raised(500),
+        "raised at 900": raised(900),
+        "raised at 1000": raised(1000),
+        "raised at 1000, to half": raised(1000, 0.5),
+    }
+    long, rest = Cosine(n), first // 5
+    stopped: dict[str, Schedule] = {
+        "fitting": Cosine(first),
+        "too long": long,
+        "too long, 20 % down": long.take(first - rest) >> Linear(long(first - rest), 0, rest),
+    }
+    return {
+        "first": Part({"cosine": Cosine(first)}, [0.002 * 2**i for i in range(6)], first),
+        "one": Part(plans, [0.012], n),
+        "stopped": Part(stopped, [0.012], first, tuning=1),
+    }
+
+
+def _extending_contrasts(parts: Mapping[str, Part]) -> list[Contrast]:
+    names = [name for name in parts["one"].schedules if name != "planned"]
+    asked = [Contrast(f"{a} instead of planned", f"one/{a}", "one/planned") for a in names]
+    what = "raised at 1000 to half instead of to the peak"
+    asked.append(Contrast(what, "one/raised at 1000, to half", "one/raised at 1000"))
+    down = "too long, 20 % down"
+    pairs = (("too long", "fitting"), (down, "fitting"), (down, "too long"))
+    return asked + [
+        Contrast(f"{a} instead of {b}, stopped at 1000", f"stopped/{a}", f"stopped/{b}")
+        for a, b in pairs
+    ]
 
 
 def _cooldown(scale: Scale) -> dict[str, Part]:
@@ -360,6 +421,22 @@ EXPERIMENTS = {
             "tenth of the run; 2× is one planned for twice the run and cut off at its end"
         ),
         scales=("cpu", "gpu"),
+    ),
+    "extending": Experiment(
+        "A cosine's run is to be twice as long: how does it go on?", 6,
+        "Ibrahim et al. 2024: raise the rate again, and decay it again", _extending,
+        _extending_contrasts,
+        tried=(
+            "a network of one hidden layer that guesses the next character; a cosine to zero, "
+            "planned for 1000 updates and made 2000; all at one peak, near the best one of the "
+            "cosine over 1000; \"not told\" leaves T_max at 1000, so the rate climbs back; "
+            "\"T_max set\" changes the attribute of a running CosineAnnealingLR; \"raised\" goes "
+            "up again within 50 updates, and down along a cosine of its own; declared after a "
+            "pilot (minibatches of 32, raised and down in a line), which favoured raising, too; "
+            "the runs stopped at 1000 were added after the others had been seen, and after a pilot "
+            "on other seeds, which said the same: a cosine over 2000, as it is or brought to zero "
+            "in a line over the last 200 updates, and one over 1000"
+        ),
     ),
     "cooldown": Experiment(
         "How long should the cooldown be, and which shape?", 14,

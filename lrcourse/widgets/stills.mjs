@@ -8,7 +8,7 @@ import { LIGHT, LOOKS, escape, range, sum } from "./stage.mjs"
 
 const here = dirname(fileURLToPath(import.meta.url))
 const helpers = ["stage.mjs", "stills.mjs", "schedules.mjs", "code.mjs"]
-const ASKED = { cloud: [{ cuts: [150] }, { rate: 0.2, batch: 1 }] } // by chapters, beside what each widget begins with
+const ASKED = { cloud: [{ cuts: [150] }, { rate: 0.2, batch: 1 }], loop: [{ once: "epoch" }] } // by chapters, beside what each widget begins with
 
 for (const file of readdirSync(here).filter((name) => name.endsWith(".mjs") && !helpers.includes(name))) {
   const name = file.replace(".mjs", "")
