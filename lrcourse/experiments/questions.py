@@ -19,6 +19,7 @@ from lrcourse.schedules import (
     CosineRestarts,
     Cyclic,
     Exponential,
+    InverseTime,
     Linear,
     MultiStep,
     OneCycle,
@@ -246,13 +247,40 @@ def _plateau(scale: Scale) -> dict[str, Part]:
         "half after 3, clean": Listener(all_of_them, mild),
         "half after 3, noisy": Listener(few, mild),
     }
-    return {"one": Part(plans, [0.002 * 2**i for i in range(6)], n)}
+    others: dict[str, Schedule | Listener] = {
+        "half after 10, noisy": Listener(few, {"factor": 0.5, "patience": 10}),
+        "tenth after 3, noisy": Listener(few, {"factor": 0.1, "patience": 3}),
+        "0.8 after 3, noisy": Listener(few, {"factor": 0.8, "patience": 3}),
+        "linear, for a third": Linear(1, 0, n // 3),
+        "inverse time": InverseTime(1 / 300),
+    }
+    peaks = [0.002 * 2**i for i in range(6)]
+    return {"one": Part(plans, peaks, n), "others": Part(others, peaks, n)}
+
+
+def _plateau_contrasts(parts: Mapping[str, Part]) -> list[Contrast]:
+    asked = _each({
+        "constant": ("defaults, clean", "half after 3, clean"),
+        "defaults, clean": ("linear",), "half after 3, clean": ("linear",),
+        "defaults, noisy": ("defaults, clean", "linear"),
+        "half after 3, noisy": ("half after 3, clean", "linear"),
+    })({"one": parts["one"]})  # fmt: skip
+    for setting in ("half after 10", "tenth after 3", "0.8 after 3"):
+        name, usual = f"{setting}, noisy", "half after 3, noisy"
+        asked.append(Contrast(f"{name} instead of {usual}", f"others/{name}", f"one/{usual}"))
+    listens = "half after 3, clean"
+    for name in ("linear, for a third", "inverse time"):
+        asked.append(Contrast(f"{listens} instead of {name}", f"one/{listens}", f"others/{name}"))
+    return asked
 
 
 def _stopping(scale: Scale) -> dict[str, Part]:
     n = 3000
     plans: dict[str, Schedule] = {"constant": Constant(), "linear": Linear(1, 0, n)}
-    return {"one": Part(plans, [0.001 * 2**i for i in range(6)], n, limit=30_000)}
+    return {
+        "one": Part(plans, [0.001 * 2**i for i in range(6)], n, limit=30_000),
+        "one rate": Part(plans, [0.01], n, limit=30_000),
+    }
 
 
 def _stopping_contrasts(parts: Mapping[str, Part]) -> list[Contrast]:
@@ -261,6 +289,22 @@ def _stopping_contrasts(parts: Mapping[str, Part]) -> list[Contrast]:
         Contrast("constant to its end instead of stopped early", fixed, f"{fixed}@best"),
         Contrast("linear to its end instead of stopped early", line, f"{line}@best"),
         Contrast("constant instead of linear, both stopped early", f"{fixed}@best", f"{line}@best"),
+        *(
+            Contrast(
+                f"{name} to its end instead of stopped early, from 0.01",
+                f"one rate/{name}",
+                f"one rate/{name}@best",
+            )
+            for name in ("constant", "linear")
+        ),
+        *(
+            Contrast(
+                f"constant instead of linear, both {when}, from 0.01",
+                f"one rate/constant{at}",
+                f"one rate/linear{at}",
+            )
+            for when, at in (("to their end", ""), ("stopped early", "@best"))
+        ),
     ]
 
 
@@ -361,23 +405,21 @@ EXPERIMENTS = {
     ),
     "plateau": Experiment(
         "Does a rate that listens to the loss end lower than a plan?", 8, "", _plateau,
-        _each({
-            "constant": ("defaults, clean", "half after 3, clean"),
-            "defaults, clean": ("linear",), "half after 3, clean": ("linear",),
-            "defaults, noisy": ("defaults, clean", "linear"),
-            "half after 3, noisy": ("half after 3, clean", "linear"),
-        }),
+        _plateau_contrasts,
         tried=(
             "a network of one hidden layer that guesses the next character; evaluated every 20 "
             "updates on 2048 windows of validation text (clean) or on 64, drawn anew (noisy); 2048 "
-            "are 1.6 times what the run learns from"
+            "are 1.6 times what the run learns from; the three other settings, and the two plans "
+            "that do not know the length, were added after the first had been seen"
         ),
     ),
     "stopping": Experiment(
         "Does early stopping save a decay?", 8, "Prechelt 1998", _stopping, _stopping_contrasts,
         tried=(
             "a network of one hidden layer that reads 30 000 characters about six times; each peak "
-            "tuned for the loss at the end of the run; stopped where the validation loss is lowest"
+            "tuned for the loss at the end of the run; stopped where the validation loss is "
+            "lowest; the pair from 0.01, a peak that suits this network when it has text enough, "
+            "was added after the others had been seen"
         ),
     ),
     "norms": Experiment(
