@@ -252,6 +252,7 @@ def _plateau(scale: Scale) -> dict[str, Part]:
     noisy: dict[str, Schedule | Listener] = {
         "half after 10, noisy": Listener(few, patient),
         "tenth after 3, noisy": Listener(few, deep),
+        "linear": Linear(1, 0, n),
     }
     blind: dict[str, Schedule | Listener] = {
         "linear, for a third": Linear(1, 0, n // 3),
@@ -272,7 +273,7 @@ def _plateau_contrasts(parts: Mapping[str, Part]) -> list[Contrast]:
         "half after 3, noisy": ("half after 3, clean", "linear"),
     })({"one": parts["one"]})  # fmt: skip
     usual, listens = "half after 3, noisy", "half after 3, clean"
-    for name in parts["one rate"].schedules:
+    for name in ("half after 10, noisy", "tenth after 3, noisy"):
         asked.append(Contrast(f"{name} instead of {usual}", f"one rate/{name}", f"one/{usual}"))
     for name in parts["length"].schedules:
         asked.append(Contrast(f"{listens} instead of {name}", f"one/{listens}", f"length/{name}"))
