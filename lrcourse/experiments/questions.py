@@ -272,11 +272,15 @@ def _plateau_contrasts(parts: Mapping[str, Part]) -> list[Contrast]:
         "defaults, noisy": ("defaults, clean", "linear"),
         "half after 3, noisy": ("half after 3, clean", "linear"),
     })({"one": parts["one"]})  # fmt: skip
-    usual, listens = "half after 3, noisy", "half after 3, clean"
-    for name in ("half after 10, noisy", "tenth after 3, noisy"):
-        asked.append(Contrast(f"{name} instead of {usual}", f"one rate/{name}", f"one/{usual}"))
+    usual, mild = "half after 3, noisy", "half after 10, noisy"
+    for name in (mild, "tenth after 3, noisy"):
+        for other in (usual, "linear"):
+            asked.append(Contrast(f"{name} instead of {other}", f"one rate/{name}", f"one/{other}"))
     for name in parts["length"].schedules:
-        asked.append(Contrast(f"{listens} instead of {name}", f"one/{listens}", f"length/{name}"))
+        for part, listens in (("one", "half after 3, clean"), ("one rate", mild)):
+            asked.append(
+                Contrast(f"{listens} instead of {name}", f"{part}/{listens}", f"length/{name}")
+            )
     return asked
 
 
