@@ -41,4 +41,5 @@ for _ in range(100):
         break
 
 model.load_state_dict(kept)  # the weights of the best evaluation
-print("rates used:", *sorted(set(rates), reverse=True))
+first, second, *others = dict.fromkeys(rates)
+print(f"first rate {first}, after a cut {second}")
