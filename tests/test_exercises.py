@@ -567,9 +567,9 @@ LIKELY = {
         ({"windows": 64, "every": 20}, "peak is None"),
         ({"peak": 0.01, "windows": 64.0, "every": 20}, "windows is 64.0"),
         ({"peak": 0.01, "windows": 64, "every": 30}, "divides 2000"),
-        ({"peak": 0.01, "windows": 65, "every": 20}, "It reads 6500 windows"),
+        ({"peak": 0.01, "windows": 64, "every": 20}, "It reads 6400 windows"),
         ({"peak": 0.01, "windows": 3200, "every": 1000}, "2048 at most"),
-        ({"peak": 0.01, "windows": 64, "every": 20, "factor": 2}, "does not take"),
+        ({"peak": 0.01, "windows": 64, "every": 200, "factor": 2}, "does not take"),
     ],
     "08 repair": [
         (lambda model, optimizer, batches, validate, epochs: [], "0 updates"),

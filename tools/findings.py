@@ -173,7 +173,7 @@ ANSWERS: dict[str, tuple[str, Callable[[Mapping[str, Finding]], bool]]] = {
         "little left to stop. Constant rate and straight line, both stopped early, do not differ "
         "by what matters. From a peak of 0.01, ten times the line's best, both overfit: the line "
         "ends a fifth above its own best moment and the constant rate still higher, so a falling "
-        "rate slows overfitting down and does not prevent it. The lower peak helps more.",
+        "rate does not prevent overfitting. The lower peak helps more.",
         lambda f: (
             all(
                 f[f"{name} to its end instead of stopped early"].verdict

@@ -19,7 +19,7 @@ optimizer = torch.optim.AdamW(model.parameters(), lr=0.02)
 scheduler = lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=3)
 best, bad, rates = float("inf"), 0, []
 
-for _ in range(100):
+for epoch in range(1, 101):
     model.train()
     for x, y in loader:
         loss = torch.nn.functional.mse_loss(model(x), y)
@@ -35,9 +35,10 @@ for _ in range(100):
         best, bad, kept = validated, 0, copy.deepcopy(model.state_dict())
     else:
         bad += 1
-    if bad >= 12:  # three times patience + 1: a cut needs time to show its effect
+    if bad >= 12:  # 3 * (patience + 1)
         break
 
 model.load_state_dict(kept)  # the weights of the best evaluation
 first, second, *others = dict.fromkeys(rates)
 print(f"first rate {first}, after a cut {second}")
+print(f"[measured: stopped after epoch {epoch}, best loss {best:.3f}]")
