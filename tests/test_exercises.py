@@ -545,15 +545,15 @@ LIKELY = {
         (lambda *a: fit()(*a)[:-1], "the rate of each update"),
         (lambda model, optimizer, batches, steps, limit: [], "made 0"),
     ],
-    "08 first cut": [(4, "second bad epoch"), (8, "By how much"), (6, "row by row")],
-    "08 clock": [(5000, "still borne"), (5500, "first value"), (12, "How many evaluations")],
-    "08 likelihood": [
-        ({}, "stands at -2 is never cut"),
-        ({"mode": "max", "patience": 3}, "stands at -2 is never cut"),
-        ({"threshold_mode": "abs", "patience": 3}, "slowly falls is never cut"),
-        ({"mode": "max", "threshold_mode": "abs"}, "at value 12"),
+    "08 open": [
+        (0.01, "A dictionary is asked for"),
+        ({"windows": 64, "every": 20}, "peak is None"),
+        ({"peak": 0.01, "windows": 64.0, "every": 20}, "windows is 64.0"),
+        ({"peak": 0.01, "windows": 64, "every": 30}, "divides 2000"),
+        ({"peak": 0.01, "windows": 64, "every": 20}, "It reads 6400 windows"),
+        ({"peak": 0.01, "windows": 3200, "every": 1000}, "2048 at most"),
+        ({"peak": 0.01, "windows": 64, "every": 200, "factor": 2}, "does not take"),
     ],
-    "08 race": [(12, "same value"), (11, "just before"), (10, "cooldown")],
     "08 repair": [
         (lambda model, optimizer, batches, validate, epochs: [], "0 updates"),
         (lambda *a: train_listening(*a, per_batch=True), "within an epoch"),

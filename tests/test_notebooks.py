@@ -40,7 +40,7 @@ COMPARED: dict[str, int] = {
     "04_steps": 19,
     "05_smooth_decay": 19,
     "06_cosine": 21,
-    "08_listening_to_the_loss": 64,
+    "08_listening_to_the_loss": 25,
     "09_compose_your_own": 18,
     "07_cycles": 21,
     "10_adaptive_optimizers": 55,

@@ -9,6 +9,7 @@ TOLD_AGAIN = {
     "05_smooth_decay",
     "07_cycles",
     "06_cosine",
+    "08_listening_to_the_loss",
     "09_compose_your_own",
 }  # by the name of their file, without its ending
 REFERENCE = {"20_scheduler_reference"}  # to look up: none to work through

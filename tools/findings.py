@@ -170,11 +170,19 @@ ANSWERS: dict[str, tuple[str, Callable[[Mapping[str, Finding]], bool]]] = {
     "plateau": (
         "With a clean metric the plateau scheduler ends lower than a constant rate and no lower "
         "than a straight line to zero: higher at PyTorch's defaults, and not to be told from it "
-        "when it halves the rate after three bad values. A noisy metric spoils both, and costs "
-        "more than anything else on this page. The clean one has its price as well: it reads more "
-        "text than the run learns from.",
+        "when it halves the rate after three bad values. A noisy metric spoils both. Against it a "
+        "lower factor makes things worse, and a patience of ten with a factor of a half mends "
+        "nearly all, for a twentieth more text to read; the clean metric reads more text than the "
+        "run learns from. Where the run turns out three times as long as planned, listening ends "
+        "lower than the plan, and than a decay that needs no length.",
         lambda f: (
-            _said(f, "higher", "constant instead", "noisy instead", "defaults, clean instead")
+            _said(f, "higher", "constant instead", "defaults, clean instead", "instead of defaults")
+            and _said(f, "higher", "tenth after 3", "instead of half after 3, clean")
+            and _said(f, "lower", "half after 10, noisy instead of half", "third", "inverse time")
+            and all(
+                f[f"{name}, noisy instead of linear"].verdict == "higher"
+                for name in ("defaults", "half after 3", "half after 10")
+            )
             and f["half after 3, clean instead of linear"].verdict == "not settled"
         ),
     ),
@@ -195,10 +203,16 @@ ANSWERS: dict[str, tuple[str, Callable[[Mapping[str, Finding]], bool]]] = {
     "stopping": (
         "Hardly, where the peak was tuned for the end of the run, as here: at such peaks there is "
         "little left to stop. Constant rate and straight line, both stopped early, do not differ "
-        "by what matters. Larger peaks overfit, and there early stopping has more to save; that "
-        "was not compared.",
+        "by what matters. From a peak of 0.01, ten times the line's best, both overfit: the line "
+        "ends a fifth above its own best moment and the constant rate still higher, so a falling "
+        "rate does not prevent overfitting. The lower peak helps more.",
         lambda f: (
-            _said(f, "higher, by less than matters", "to its end")
+            all(
+                f[f"{name} to its end instead of stopped early"].verdict
+                == "higher, by less than matters"
+                for name in ("constant", "linear")
+            )
+            and _said(f, "higher", "from 0.01")
             and f["constant instead of linear, both stopped early"].verdict
             == "no difference that matters"
         ),

@@ -38,7 +38,7 @@ def check_01_open(answer: Any) -> Generator[Hint, None, str]:
         mine[i] = walk.losses[-1]
         base[i] = descend(valley, start, BASELINE, STEPS).losses[-1]
     difference = above(mine, base)
-    place, count = post("01 open", both, difference)
+    place, count = post("01 open", name_of(both), difference)
     low, high = difference.interval
     if high > -90:
         yield (

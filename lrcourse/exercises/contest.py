@@ -43,18 +43,23 @@ class Contest:
 
     def judge(self, entry: Any) -> Generator[Hint, None, str]:
         """Train an entry and put it on the board; hints unless it ends lower, for sure."""
-        recording = read_recording(self.experiment)
-        steps = declared(recording, self.part).steps
+        steps = declared(read_recording(self.experiment), self.part).steps
         rates = rates_of(entry, steps)
         if isinstance(rates, str):
             yield rates
             return ""  # nothing behind a hint is run
-        first = 10_000 + int(name_of(rates)[:6], 16)  # far from all that tune or teach
+        peak = rates.max()
+        return (yield from self.race(lambda t: float(rates[t] / peak), peak, name_of(rates)))
+
+    def race(self, schedule: Any, peak: float, name: str) -> Generator[Hint, None, str]:
+        """Train a schedule, or what listens, at a peak; `name` draws the seeds."""
+        recording = read_recording(self.experiment)
+        first = 10_000 + int(name[:6], 16)  # far from all that tune or teach
         base = declared(recording, self.part).schedules[self.baseline]
-        peak = recording.about["parts"][self.part]["tuned"][self.baseline]
+        tuned = recording.about["parts"][self.part]["tuned"][self.baseline]
         ends = run_again(
             recording,
-            {"entry": (lambda t: float(rates[t] / rates.max()), rates.max()), "base": (base, peak)},
+            {"entry": (schedule, peak), "base": (base, tuned)},
             seeds=range(first, first + PAIRS),
             part=self.part,
         )
@@ -63,16 +68,15 @@ class Contest:
             yield f"{lost} of {PAIRS} runs diverged: the highest rate is too high."
         difference = above(ends["entry"], ends["base"])
         found = Finding(f"entry instead of {self.baseline}", difference, recording.about["margin"])
-        place, count = post(self.name, rates, difference)
+        place, count = post(self.name, name, difference)
+        mean, (low, high) = difference.mean, difference.interval
         if not found.verdict.startswith("lower"):
-            mean, (low, high) = difference.mean, difference.interval
             yield (
                 f"Against {self.baseline} it ends {mean:+.2f} % (95 %: {low:+.2f} … {high:+.2f}) "
                 f"on {PAIRS} new seeds: {found.verdict}. Place {place} of {count} on your board."
             )
-        lower, (low, high) = -difference.mean, difference.interval
         return measured(
-            test_loss_lower_by=f"{lower:.2f} % (95 %: {-high:.2f} … {-low:.2f})",
+            test_loss_lower_by=f"{-mean:.2f} % (95 %: {-high:.2f} … {-low:.2f})",
             place=f"{place} of {count}",
         )
 
@@ -95,12 +99,12 @@ def name_of(rates: np.ndarray) -> str:
     return fingerprint([f"{rates.max():.6g}", np.round(rates / rates.max(), 6)])
 
 
-def post(name: str, rates: np.ndarray, difference: Difference) -> tuple[int, int]:
+def post(name: str, entry: str, difference: Difference) -> tuple[int, int]:
     """Put an entry on the board of an exercise; gives its place, and how many there are.
 
     The board is a file in the folder of a learner's copies, and elsewhere it has one entry.
     """
-    row = {"entry": name_of(rates), "per_cent": difference.mean, "se": difference.se}
+    row = {"entry": entry, "per_cent": difference.mean, "se": difference.se}
     rows = pd.DataFrame([row])
     if Path(MARK).exists():
         path = Path("boards") / f"{name.replace(' ', '_')}.csv"

@@ -22,6 +22,7 @@ from lrcourse.schedules import (
     CosineRestarts,
     Cyclic,
     Exponential,
+    InverseTime,
     Linear,
     MultiStep,
     OneCycle,
@@ -336,7 +337,7 @@ def _speed_contrasts(parts: Mapping[str, Part]) -> list[Contrast]:
 
 def _plateau(scale: Scale) -> dict[str, Part]:
     n, few, all_of_them = 2000, 64, 2048
-    mild = {"factor": 0.5, "patience": 3}
+    peaks, mild = [0.002 * 2**i for i in range(6)], {"factor": 0.5, "patience": 3}
     plans: dict[str, Schedule | Listener] = {
         "constant": Constant(),
         "linear": Linear(1, 0, n),
@@ -345,22 +346,50 @@ def _plateau(scale: Scale) -> dict[str, Part]:
         "half after 3, clean": Listener(all_of_them, mild),
         "half after 3, noisy": Listener(few, mild),
     }
-    return {"one": Part(plans, [0.002 * 2**i for i in range(6)], n)}
+    noisy: dict[str, Schedule | Listener] = {
+        "half after 10, noisy": Listener(few, mild | {"patience": 10}),
+        "tenth after 3, noisy": Listener(few, mild | {"factor": 0.1}),
+        "linear": Linear(1, 0, n),
+    }  # at about the peak that all four listeners were tuned to
+    blind = {"linear, for a third": Linear(1, 0, n // 3), "inverse time": InverseTime(1 / 300)}
+    parts = {"one": Part(plans, peaks, n), "one rate": Part(noisy, [0.0135], n)}
+    return parts | {"length": Part(blind, peaks, n)}
+
+
+def _plateau_contrasts(parts: Mapping[str, Part]) -> list[Contrast]:
+    asked = _each({
+        "constant": ("linear", "defaults, clean", "half after 3, clean"),
+        "defaults, clean": ("linear",), "half after 3, clean": ("linear",),
+        "defaults, noisy": ("defaults, clean", "linear"),
+        "half after 3, noisy": ("half after 3, clean", "linear"),
+    })({"one": parts["one"]})  # fmt: skip
+    patient, deep = "one rate/half after 10, noisy", "one rate/tenth after 3, noisy"
+    pairs = [*product((patient, deep), ("one/half after 3, noisy", "one/linear"))]
+    blind = [f"length/{name}" for name in parts["length"].schedules]
+    pairs += [(a, b) for b in blind for a in ("one/half after 3, clean", patient)]
+    return asked + [
+        Contrast(f"{a.partition('/')[2]} instead of {b.partition('/')[2]}", a, b) for a, b in pairs
+    ]
 
 
 def _stopping(scale: Scale) -> dict[str, Part]:
     n = 3000
     plans: dict[str, Schedule] = {"constant": Constant(), "linear": Linear(1, 0, n)}
-    return {"one": Part(plans, [0.001 * 2**i for i in range(6)], n, limit=30_000)}
+    tried = {"one": [0.001 * 2**i for i in range(6)], "one rate": [0.01]}
+    return {name: Part(plans, peaks, n, limit=30_000) for name, peaks in tried.items()}
 
 
 def _stopping_contrasts(parts: Mapping[str, Part]) -> list[Contrast]:
-    fixed, line = "one/constant", "one/linear"
-    return [
-        Contrast("constant to its end instead of stopped early", fixed, f"{fixed}@best"),
-        Contrast("linear to its end instead of stopped early", line, f"{line}@best"),
-        Contrast("constant instead of linear, both stopped early", f"{fixed}@best", f"{line}@best"),
-    ]
+    asked = []
+    for part, where in (("one", ""), ("one rate", ", from 0.01")):
+        fixed, line = f"{part}/constant", f"{part}/linear"
+        for name in ("constant", "linear"):
+            runs, what = f"{part}/{name}", f"{name} to its end instead of stopped early{where}"
+            asked.append(Contrast(what, runs, f"{runs}@best"))
+        both = "constant instead of linear, both"
+        asked.append(Contrast(f"{both} to their end{where}", fixed, line))
+        asked.append(Contrast(f"{both} stopped early{where}", f"{fixed}@best", f"{line}@best"))
+    return asked
 
 
 _CUTS = [*(f"at {share} %" for share in (30, 50, 70, 90, 95)), "at 50, 75 and 90 %", "constant"]
@@ -487,23 +516,20 @@ EXPERIMENTS = {
     ),
     "plateau": Experiment(
         "Does a rate that listens to the loss end lower than a plan?", 8, "", _plateau,
-        _each({
-            "constant": ("defaults, clean", "half after 3, clean"),
-            "defaults, clean": ("linear",), "half after 3, clean": ("linear",),
-            "defaults, noisy": ("defaults, clean", "linear"),
-            "half after 3, noisy": ("half after 3, clean", "linear"),
-        }),
+        _plateau_contrasts,
         tried=(
             "a network of one hidden layer that guesses the next character; evaluated every 20 "
             "updates on 2048 windows of validation text (clean) or on 64, drawn anew (noisy); 2048 "
-            "are 1.6 times what the run learns from"
+            "are 1.6 times what the run learns from; the runs at one rate, and the plans "
+            "that do not know the length, were added later"
         ),
     ),
     "stopping": Experiment(
         "Does early stopping save a decay?", 8, "Prechelt 1998", _stopping, _stopping_contrasts,
         tried=(
             "a network of one hidden layer that reads 30 000 characters about six times; each peak "
-            "tuned for the loss at the end of the run; stopped where the validation loss is lowest"
+            "tuned for the loss at the end of the run; stopped where the validation loss is "
+            "lowest; the pair from 0.01, a peak that suits a longer text, was added later"
         ),
     ),
     "norms": Experiment(
