@@ -7,8 +7,8 @@ TOLD_AGAIN = {
     "03_schedules_in_pytorch",
     "04_steps",
     "05_smooth_decay",
-    "07_cycles",
     "06_cosine",
+    "07_cycles",
     "08_listening_to_the_loss",
     "09_compose_your_own",
 }  # by the name of their file, without its ending
