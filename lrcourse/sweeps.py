@@ -86,8 +86,9 @@ def sweep(
         seeds: seeds, handed to `model` and `batches`.
         steps: updates in each run.
         schedules: name → factor of the peak rate at t; without, a constant rate.
-        optimizer: torch.optim.SGD, RMSprop, Adam or AdamW, or schedulefree.AdamWScheduleFree (which
-            is evaluated at its average, as in its evaluation mode).
+        optimizer: torch.optim.SGD, RMSprop, Adam or AdamW; Muon, for the matrices of nn.Linear,
+            with AdamW for all other weights, both at one rate (`match_rms_adamw`); or
+            schedulefree.AdamWScheduleFree (evaluated at its average, as in its evaluation mode).
         loss: (output, y) → scalar.
         evaluate: model → name → scalar, as for `training.train`; every `every` updates.
         every: updates between two rows of a run; without, a twentieth of `steps`.
@@ -338,7 +339,7 @@ class _Job:
         used = used_weights(models[0], self.loss, *drawn[places[0]])
         stack = Stack(models, used, places, self.loss, self.stacked, self.bf16)
         kind = FLAT_OPTIMIZERS[kind_of(self.optimizer)]
-        update = kind(stack.weights, rates, [run.settings for run in runs])
+        update = kind(stack.weights, rates, [run.settings for run in runs], stack.layout)
         losses = np.full((len(runs), self.steps), np.nan)
         unread: list[Tensor] = []  # the losses that are still on the device
         diverged = np.full(len(runs), -1)

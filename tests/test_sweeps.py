@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from schedulefree import AdamWScheduleFree
 from torch import nn
-from torch.optim import SGD, Adadelta, Adam, AdamW, RMSprop
+from torch.optim import SGD, Adadelta, Adam, AdamW, Muon, RMSprop
+from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -101,6 +102,33 @@ def test_schedule_free_equals_the_package(settings, stacked):
         opt.eval()
         for name, value in data.score(net).items():
             assert row[name] == pytest.approx(value.item(), rel=1e-9)
+
+
+@pytest.mark.parametrize("stacked", [True, False], ids=["stacked", "plain"])
+def test_muon_equals_muon_for_matrices_and_adamw_for_the_rest(stacked):
+    """As torch's two optimizers with two schedules, but for bfloat16's digits."""
+    frame = run(
+        schedules=schedules, optimizer=Muon, peaks=[0.003, 0.03], weight_decay=0.3, momentum=0.9,
+        stacked=stacked, evaluate=data.score, chunk=3,
+    )  # fmt: skip
+    for row in final(frame).to_dict("records"):
+        net, draw, plan = model(row["seed"]), batches(row["seed"]), schedules[row["schedule"]]
+        matrices = [m.weight for m in net.modules() if isinstance(m, nn.Linear)]
+        rest = [p for p in net.parameters() if p.dim() != 2]
+        shared = {"lr": row["peak"], "weight_decay": 0.3}
+        made = [
+            Muon(matrices, momentum=0.9, adjust_lr_fn="match_rms_adamw", **shared),
+            AdamW(rest, **shared),
+        ]
+        follow = [LambdaLR(one, plan) for one in made]
+        for t in range(STEPS):
+            x, y = draw(t)
+            net.zero_grad()
+            F.cross_entropy(net(x), y).backward()
+            for one in [*made, *follow]:
+                one.step()
+        ends = data.score(net)["test_loss"].item()
+        assert row["test_loss"] == pytest.approx(ends, rel=0.005)
 
 
 @pytest.mark.parametrize("stacked", [True, False], ids=["stacked", "plain"])

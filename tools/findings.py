@@ -186,6 +186,30 @@ ANSWERS: dict[str, tuple[str, Callable[[Mapping[str, Finding]], bool]]] = {
             and f["half after 3, clean instead of linear"].verdict == "not settled"
         ),
     ),
+    "optimizers": (
+        "Yes: with each of them a constant rate ends higher than a straight line to zero, by more "
+        "than matters. Stock RMSprop gains least from the decay and SGD most, but an adaptive "
+        "optimizer does not replace it.",
+        lambda f: (
+            _said(f, "higher", "constant instead of linear")
+            and f["constant instead of linear, RMSprop"].difference.mean
+            < f["constant instead of linear, Adam"].difference.mean
+            < f["constant instead of linear, SGD"].difference.mean
+        ),
+    ),
+    "averages": (
+        "Yes, in these runs: the mean of the last half of the weights, at a constant rate, ends "
+        "lower than a straight line to zero. The mean of the last fifth cannot be told from the "
+        "line. Schedule-free cannot either with a β of 0.5; at its default of 0.9 it ends higher, "
+        "and at 0.98 higher still.",
+        lambda f: (
+            f["mean of the last 50 % instead of linear"].verdict == "lower"
+            and _said(f, "not settled", "mean of the last 20 %", "β 0.5")
+            and _said(f, "higher", "β 0.9", "constant instead")  # 0.98 too
+            and f["schedule-free, β 0.98 instead of linear"].difference.mean
+            > f["schedule-free, β 0.9 instead of linear"].difference.mean
+        ),
+    ),
     "cuts": (
         "Between 70 and 90 % of the run, if there is to be one cut. At 30 or 50 % it comes too "
         "early and at 95 % too late, each by more than matters; three smaller cuts cannot be told "

@@ -86,7 +86,8 @@ class Part:
         batch: windows in a minibatch.
         model: arguments of `GPT`; empty for `NextCharacter`.
         optimizer: its class.
-        settings: the optimizer's, and `clip`.
+        settings: the optimizer's, `clip`, and `average`: the last share of the run, the mean of
+            whose weights is judged.
         tuning: seeds to tune on.
         seeds: other seeds, to compare on.
         every: updates between two rows of a recorded run; divides 100.

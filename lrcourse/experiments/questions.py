@@ -10,7 +10,7 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-from torch.optim import SGD
+from torch.optim import SGD, Adam, RMSprop
 
 from lrcourse.arguments import Count
 from lrcourse.experiments.declared import AsItComes, Contrast, Experiment, Listener, Part, Scale
@@ -392,6 +392,89 @@ def _stopping_contrasts(parts: Mapping[str, Part]) -> list[Contrast]:
     return asked
 
 
+# ------------------------------------------------------------------- optimizers, averages, warmup
+
+
+def _lines(n: int) -> dict[str, Schedule]:
+    return {"constant": Constant(), "linear": Linear(1, 0, n)}
+
+
+def _optimizers(scale: Scale) -> dict[str, Part]:
+    n, adaptive = 2000, [0.0005 * 2**i for i in range(7)]
+    sgd: dict[str, Any] = {"optimizer": SGD, "settings": {"momentum": 0.9}}
+    return {
+        "SGD": Part(_lines(n), [0.05 * 2**i for i in range(5)], n, **sgd),
+        "RMSprop": Part(_lines(n), adaptive, n, optimizer=RMSprop),
+        "Adam": Part(_lines(n), adaptive, n, optimizer=Adam),
+        "AdamW": Part(_lines(n), adaptive, n, settings={"weight_decay": 0.1}),
+    }
+
+
+def _optimizers_contrasts(parts: Mapping[str, Part]) -> list[Contrast]:
+    asked = _each({"constant": ("linear",)})(parts)
+    for name in ("SGD", "RMSprop", "Adam"):
+        what = f"{name} instead of AdamW, both linear"
+        asked.append(Contrast(what, f"{name}/linear", "AdamW/linear"))
+    return asked
+
+
+def _averages(scale: Scale) -> dict[str, Part]:
+    from schedulefree import AdamWScheduleFree  # type: ignore[import-untyped]
+
+    n, peaks, fixed = 2000, [0.001 * 2**i for i in range(6)], {"constant": Constant()}
+    found = {"AdamW": Part(_lines(n), peaks, n)}
+    for share in (10, 20, 50):
+        title = f"mean of the last {share} %"
+        found[title] = Part(fixed, peaks, n, settings={"average": share / 100})
+    for beta in (0.5, 0.9, 0.98):
+        told: dict[str, Any] = {"settings": {"betas": (beta, 0.999)}}
+        found[f"schedule-free, β {beta}"] = Part(
+            fixed, peaks, n, optimizer=AdamWScheduleFree, **told
+        )
+    return found
+
+
+def _averages_contrasts(parts: Mapping[str, Part]) -> list[Contrast]:
+    first, *others = parts
+    asked = _each({"constant": ("linear",)})({first: parts[first]})
+    asked = [Contrast("AdamW, constant instead of linear", asked[0].a, asked[0].b)]
+    return asked + [
+        Contrast(f"{name} instead of linear", f"{name}/constant", f"{first}/linear")
+        for name in others
+    ]
+
+
+def _warmup(scale: Scale) -> dict[str, Part]:
+    n, found = 600, {}
+    plans: dict[str, Schedule] = {"without": Linear(1, 0, n)}
+    for share in (2, 10, 40):
+        rise = n * share // 100
+        plans[f"{share} %"] = Warmup(rise) >> Linear(1, 0, n - rise)
+    kinds: dict[str, dict[str, Any]] = {
+        "SGD": {"optimizer": SGD, "settings": {"momentum": 0.9}},
+        "AdamW": {"settings": {"weight_decay": 0.1}},
+    }
+    first = {"SGD": 0.025, "AdamW": 0.002}
+    for (name, kind), batch in product(kinds.items(), (16, 256)):
+        peaks = [first[name] * 2**i for i in range(7)]
+        found[f"{name}, batch {batch}"] = Part(plans, peaks, n, batch, **kind)
+    return found
+
+
+def _qk_norm(scale: Scale) -> dict[str, Part]:
+    n, rise = scale.steps, scale.steps // 10
+    plans = {"linear": Warmup(rise) >> Linear(1, 0, n - rise)}
+    peaks = [scale.peaks[0] * 2.0**i for i in range(7)]
+    return {
+        name: _gpt(scale, plans, n, model={"qk_norm": qk_norm}, peaks=peaks)
+        for name, qk_norm in (("plain", False), ("qk-norm", True))
+    }
+
+
+def _qk_norm_contrasts(parts: Mapping[str, Part]) -> list[Contrast]:
+    return [Contrast("qk-norm instead of none", "qk-norm/linear", "plain/linear")]
+
+
 _CUTS = [*(f"at {share} %" for share in (30, 50, 70, 90, 95)), "at 50, 75 and 90 %", "constant"]
 _COOLDOWNS = ("5 %", "10 %", "20 %", "40 %", "70 %")
 
@@ -531,6 +614,38 @@ EXPERIMENTS = {
             "tuned for the loss at the end of the run; stopped where the validation loss is "
             "lowest; the pair from 0.01, a peak that suits a longer text, was added later"
         ),
+    ),
+    "optimizers": Experiment(
+        "Do adaptive optimizers still need a schedule?", 10, "", _optimizers,
+        _optimizers_contrasts,
+        tried=(
+            "a network of one hidden layer that guesses the next character, 2000 updates; SGD with "
+            "momentum 0.9, RMSprop and Adam as PyTorch sets them, AdamW with a weight decay of 0.1"
+        ),
+    ),
+    "averages": Experiment(
+        "Can an average of the weights stand in for a decay?", 10,
+        "Izmailov et al. 2018; Defazio et al. 2024: schedule-free matches a schedule", _averages,
+        _averages_contrasts,
+        tried=(
+            "a network of one hidden layer that guesses the next character, 2000 updates at a "
+            "constant rate; the plain mean of the weights that the last updates leave, or the "
+            "average that schedulefree keeps; each with its own best rate"
+        ),
+    ),
+    "warmup": Experiment(
+        "How long should a warmup be, and do large batches need one?", 11,
+        "Goyal et al. 2017: SGD with large batches does", _warmup,
+        _each({"without": ("2 %", "10 %", "40 %")}),
+        tried=(
+            "a network of one hidden layer that guesses the next character; 600 updates, a "
+            "straight warmup over the share named, then a straight line to zero"
+        ),
+    ),
+    "qk-norm": Experiment(
+        "What does it cost to normalise queries and keys?", 12,
+        "Wortsman et al. 2023: a wider range of rates", _qk_norm, _qk_norm_contrasts,
+        tried="a Transformer of 30 thousand parameters; warmup over a tenth, then a line to zero",
     ),
     "norms": Experiment(
         "Which Transformers need warmup?", 12, "Xiong et al. 2020: Post-LN does, Pre-LN does not",

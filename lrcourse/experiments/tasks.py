@@ -102,7 +102,11 @@ def trained(
     if planned:
         those = {name: peaks[name] for name in planned}
         frames += [sweep(model, batches, peaks=those, seeds=seeds, schedules=planned, **settings)]
-    return pd.concat(frames, ignore_index=True)
+    rows = pd.concat(frames, ignore_index=True)
+    # Where weights are averaged, it is the average that is tuned and judged.
+    for name in [name for name in rows if name.startswith("averaged_")]:
+        rows[name.removeprefix("averaged_")] = rows.pop(name)
+    return rows
 
 
 def _listen(

@@ -1,5 +1,6 @@
 """The optimizers of torch and schedulefree over the weights of many runs at once, in one tensor."""
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -28,7 +29,15 @@ class FlatOptimizer:
     defaults: ClassVar[dict[str, Any]] = {}
     buffers = 1
 
-    def __init__(self, weights: Tensor, rates: np.ndarray, settings: list[dict[str, Any]]):
+    def __init__(
+        self,
+        weights: Tensor,
+        rates: np.ndarray,
+        settings: list[dict[str, Any]],
+        layout: Sequence[tuple[torch.Size, bool]] = (),
+    ):
+        """Begin; `layout` has shape, and whether it is a linear layer's, of each of the weights."""
+        self.layout = layout
         given = {
             name: np.array([one.get(name, value) for one in settings], dtype=float)[:, np.newaxis]
             for name, value in self.defaults.items()
@@ -108,7 +117,7 @@ class _Adam(FlatOptimizer):
         return numbers
 
     def step(self, w: Tensor, g: Tensor, n: dict[str, Tensor]) -> None:
-        mean, square = self.state
+        mean, square = self.state[:2]
         if "kept" in n:
             w.mul_(n["kept"])
         mean.lerp_(g, n["share"])
@@ -127,8 +136,8 @@ class _ScheduleFree(FlatOptimizer):
     defaults: ClassVar = {**_Adam.defaults, "weight_decay": 0.0}
     buffers = 3
 
-    def __init__(self, weights: Tensor, rates: np.ndarray, settings: list[dict[str, Any]]):
-        super().__init__(weights, rates, settings)
+    def __init__(self, weights: Tensor, *given: Any):
+        super().__init__(weights, *given)
         for start in self.state[:2]:  # z and x
             start.copy_(weights)
 
@@ -153,10 +162,52 @@ class _ScheduleFree(FlatOptimizer):
         return self.state[1]
 
 
+class _Muon(_AdamW):
+    """Muon for the matrices of linear layers, AdamW for all other weights, both at one rate.
+
+    Jordan et al., Muon: An optimizer for hidden layers in neural networks (2024), with the length
+    of step that lets it share AdamW's rate and decay (Liu et al., Muon is Scalable, 2025).
+    """
+
+    defaults: ClassVar = {**_AdamW.defaults, "weight_decay": 0.1, "momentum": 0.95}
+    buffers = 3
+
+    def plan(self, rates: np.ndarray, given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return super().plan(rates, given) | {"peak": rates, "momentum": given["momentum"]}
+
+    def step(self, w: Tensor, g: Tensor, n: dict[str, Tensor]) -> None:
+        walk = self.state[2].lerp_(g, 1 - n["momentum"])
+        ahead = g.lerp(walk, n["momentum"])
+        old, where = w.clone(), 0
+        super().step(w, g, n)  # and then the matrices anew
+        for shape, linear in self.layout:
+            here = slice(where, where := where + shape.numel())
+            if linear and len(shape) == 2:
+                turned = _orthogonal(ahead[:, here].unflatten(1, shape)).flatten(1)
+                length = 0.2 * max(shape) ** 0.5 * n["peak"]
+                w[:, here] = old[:, here] * n["kept"] - length * turned
+
+
+def _orthogonal(matrices: Tensor) -> Tensor:
+    """Near the closest matrices without a preferred direction: all singular values about 1.
+
+    A Newton-Schulz iteration with the numbers of torch.optim.Muon. That rounds to bfloat16, which
+    each processor does in its own way; this keeps the precision of the weights.
+    """
+    tall = matrices.shape[-2] > matrices.shape[-1]
+    x = matrices.mT if tall else matrices
+    x = x / x.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)
+    for _ in range(5):
+        square = x @ x.mT
+        x = 3.4445 * x + (-4.7750 * square + 2.0315 * (square @ square)) @ x
+    return x.mT if tall else x
+
+
 FLAT_OPTIMIZERS: dict[str, type[FlatOptimizer]] = {
     "torch.SGD": _SGD,
     "torch.RMSprop": _RMSprop,
     "torch.Adam": _Adam,
     "torch.AdamW": _AdamW,
+    "torch.Muon": _Muon,
     "schedulefree.AdamWScheduleFree": _ScheduleFree,
 }

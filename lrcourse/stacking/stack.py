@@ -55,6 +55,7 @@ class Stack:
     Attributes:
         weights: all that a run trains in one row, shape (runs, weights).
         gradient: of each run's loss by them, likewise.
+        layout: shape, and whether it is the matrix of a linear layer, of each of the weights.
         mean: the mean of all that `average` was given, likewise; without a row before.
     """
 
@@ -73,6 +74,8 @@ class Stack:
         # differ by seed, and no update changes them.
         others = [name for name in parts[0] if name not in used]
         self.shapes = [parts[0][name].shape for name in used]
+        linear = {id(m.weight) for m in self.base.modules() if isinstance(m, nn.Linear)}
+        self.layout = [(parts[0][n].shape, id(parts[0][n]) in linear) for n in used]
         rows = [torch.cat([part[name].detach().flatten() for name in used]) for part in parts]
         self.weights = torch.stack(rows)
         self.fixed = [torch.stack([part[name].detach() for part in parts]) for name in others]
