@@ -133,13 +133,15 @@ def _scale(axes: Axes, log: str) -> None:
             axis.set_minor_formatter(NullFormatter())
 
 
+_PLAIN = {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1}  # behind words
+
+
 def _references(axes: Axes, across: Mapping[str, float], down: Mapping[str, float]) -> None:
     """Thin grey lines at values that theory names, each with its name beside it."""
     line: dict[str, Any] = {"color": "#555555", "lw": 1.2, "linestyle": (0, (2, 2)), "zorder": 1}
     for name, value in across.items():
         axes.axhline(value, **line)
-        box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1}
-        _note(axes, name, (1, value), ("axes fraction", "data"), (-2, -5), bbox=box)
+        _note(axes, name, (1, value), ("axes fraction", "data"), (-2, -5), bbox=dict(_PLAIN))
     for name, value in down.items():
         axes.axvline(value, **line)
         at = axes.transData.transform((value, axes.get_ylim()[0]))
@@ -320,7 +322,7 @@ def forest(
         for y, (name, found) in enumerate(findings.items()):
             mean, margin = found.difference.mean, found.margin
             face = "white" if found.verdict == "not settled" else COLOURS[0]
-            axes.fill_between([-margin, margin], y - 0.5, y + 0.5, color="#DDDDDD", lw=0, zorder=0)
+            axes.fill_between([-margin, margin], y, y + 0.4, color="#DDDDDD", lw=0, zorder=0)
             axes.plot(found.difference.interval, [y + 0.2, y + 0.2], "-", color=COLOURS[0])
             axes.plot(mean, y + 0.2, "o", color=COLOURS[0], markerfacecolor=face, markersize=8)
             live = np.asarray((dots or {}).get(name, ()), float)
@@ -329,8 +331,8 @@ def forest(
             )
             verdict = f"{mean:+.2f} {found.unit}: {found.verdict}"
             for at, side, told in ((0.005, "left", name), (0.995, "right", verdict)):
-                row = axes.get_yaxis_transform()
-                axes.text(at, y - 0.22, told, transform=row, ha=side, va="center", fontsize=11)
+                style = {"transform": axes.get_yaxis_transform(), "bbox": dict(_PLAIN)}
+                axes.text(at, y - 0.22, told, ha=side, va="center", fontsize=11, **style)
         if dots:
             axes.legend([strokes], ["single live pairs"], loc="lower right", bbox_to_anchor=(1, 1))
         axes.axvline(0, color="#555555", lw=1.2, linestyle="-", zorder=1)
@@ -538,12 +540,12 @@ def terrain(
             axes.plot(*points.T, surface(points), "o-", color="#D55E00", ms=5, lw=2.2, zorder=6)
         if minimum:
             axes.plot(*minimum, surface(np.array(minimum)), "*k", mec="white", ms=17, zorder=7)
-        axes.set_xlabel("first parameter", labelpad=8)
-        axes.set_ylabel("second parameter", labelpad=8)
-        axes.set_zlabel("loss", labelpad=10)
-        axes.locator_params(nbins=5)
-        axes.view_init(elev=48, azim=-62)
-        axes.set_box_aspect(None, zoom=0.9)
+        axes.set_xlabel("x", labelpad=4)
+        axes.set_ylabel("y", labelpad=2)
+        axes.set_zlabel("loss", labelpad=4)
+        axes.locator_params(nbins=4)
+        axes.view_init(elev=45, azim=-25)  # from the open end of a valley along x
+        axes.set_box_aspect((5, 3.4, 2.6), zoom=0.93)
     return made
 
 

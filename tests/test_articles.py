@@ -196,6 +196,17 @@ def test_the_warmup_sample():
     np.testing.assert_allclose(twice, 2 * rates)
 
 
+def test_the_slope_of_the_lambda_sample():
+    """A constant rate for 50 epochs, then down by 0.001875 an epoch: promised is 0.01 by 100."""
+
+    def factor(epoch):
+        return max(0.1, 1 - 0.001875 * max(0, epoch - 50))
+
+    rates = recorded(lambda o: lrs.LambdaLR(o, factor), 600, 0.1)
+    assert rates[100] > 0.09 and np.isclose(rates, 0.01).argmax() == 530
+    np.testing.assert_allclose((1 - 0.1) / (100 - 50), 0.018)
+
+
 # --------------------------------------------------------------- claims that take seconds
 
 

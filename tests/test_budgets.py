@@ -187,9 +187,9 @@ def test_the_counts_count(tmp_path: Path):
         )
     )
     counts = small.counts()
-    assert counts == {"words": 16, "cells": 2, "lines": 3, "lines of a cell": 2} | {
+    assert counts == {"words": 21, "cells": 2, "lines": 4, "lines of a cell": 3} | {
         "claims": 1,
         "names": 2,
     }
-    assert small.minutes() == 5 * math.ceil((16 / 150 + 2 + 1.5 + 2 * 6 + 20) / 5)
+    assert small.minutes() == 5 * math.ceil((21 / 150 + 2 + 1.5 + 2 * 6 + 20) / 5)
     assert unfounded(small) == {"10"}

@@ -360,25 +360,16 @@ LIKELY = {
         (lambda saved, make, total: longer_cosine(saved, make, total, 2 * total), "still"),
         (lambda saved, make, total: make(), "two things"),
     ],
-    "09 slope": [(0.8, "over how many"), (-0.8 / 60, "without a sign"), (0.8 / 90, "How much")],
-    "09 lengths": [
-        ((10_000, 10_000), "keras"),
-        ((9_500, 9_500), "transformers"),
-        (9_500, "Two numbers"),
-    ],
-    "09 line": [
-        (lambda t: min(1, t / 50), "in the rise"),
-        (lambda t: min(1, 0.1 + 0.9 * t / 50), "in the cosine"),
+    "09 open": [
+        (0.0144, "A function is asked for"),
+        (lambda t: 0.0144 if t < 999 else -1e-5, "At t = 999 the rate is -1e-05"),
+        (lambda t: 0.0, "nothing is learned"),
     ],
     "09 repair": [
         (lambda o, w, n: warm_cosine(o, 5, n - w, n), "the rise is wrong"),
         (lambda o, w, n: warm_cosine(o, w, n - w, n - w), "stays at the peak"),
         (lambda o, w, n: warm_cosine(o, w, w, n), "it ends at"),
         (lambda o, w, n: warm_cosine(o, w + 3, w, n - w), "the rise is wrong"),
-    ],
-    "09 thaw": [
-        (lambda n: [lambda t: min(1, t / 20)] * n, "Of 3 parts, number 0"),
-        (lambda n: [], "a list of 1"),
     ],
     "10 first": [(0.001, "Adam's"), (0.005, "SGD's"), (0.01, "alpha = 0.99")],
     "10 window": [(0.0003 * 0.1, "upside down"), (3333, "ten"), (10, "forget")],

@@ -7,5 +7,6 @@ TOLD_AGAIN = {
     "03_schedules_in_pytorch",
     "04_steps",
     "05_smooth_decay",
+    "09_compose_your_own",
 }  # by the name of their file, without its ending
 REFERENCE = {"20_scheduler_reference"}  # to look up: none to work through

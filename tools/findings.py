@@ -45,8 +45,8 @@ _HEAD = (
     "by the loss on validation text; a best peak at the end of what was tried is refused. "
     "Then all are trained with other seeds and judged by the loss on test text.\n\n"
     "Two things came after the runs: the comparisons of shapes were read once and then chosen "
-    "anew, with a second exponential, and run again; and the answers in words were written to "
-    "what was found. A test keeps them to it.\n\n"
+    "anew, with a second exponential, and run again (rows that were added later are named below); "
+    "and the answers in words were written to what was found. A test keeps them to it.\n\n"
     "**What the verdicts mean.** They are computed from the interval and the margin, which is "
     "half a per cent. *Higher*: the interval lies above zero, so A is worse than B. *Lower*: "
     "below zero, so A is better. *… by less than matters*: that too, but the whole interval "
@@ -192,10 +192,11 @@ ANSWERS: dict[str, tuple[str, Callable[[Mapping[str, Finding]], bool]]] = {
         "higher at both lengths and both batches; an exponential to a hundredth, which has left "
         "most of its way by the middle of the run, costs far more. A constant rate costs more the "
         "longer the run is and the larger the batch; in the shortest run of small batches it "
-        "cannot be told from the line.",
+        "cannot be told from the line, and there a line to a tenth ends lower than one to zero.",
         lambda f: (
             _said(f, "higher", "cosine instead", "exponential to")
             and f["constant instead of linear, 500 updates of 32"].verdict == "not settled"
+            and _said(f, "lower", "line to a tenth instead of linear, 500 updates of 32")
             and _said(f, "higher", "linear, 500 updates of 128", "linear, 2000")
         ),
     ),

@@ -299,6 +299,7 @@ def build(source: Path) -> bool:
             part.write_bytes(picture)
     script = loop_of(made, source.stem)
     if script:
+        LOOPS.mkdir(exist_ok=True)
         with write_whole(LOOPS / f"{source.stem}.py") as part:
             part.write_text(script, encoding="utf-8", newline="\n")
     return write_notebook(notebook, target)

@@ -44,7 +44,7 @@ def check_02_repair(answer: Any) -> Hints:
         yield f"Of 200 minibatches it looks at {count}: what does a run learn from so few?"
     lowest = _lowest(model, lambda t: (x[t], y[t]))
     if np.isclose(told, lowest, rtol=0.2):
-        yield "That is the lowest point itself: which share of it was the best reading?"
+        yield "That is the lowest point itself: which share of it is asked for?"
     if not np.isclose(told, lowest / 2, rtol=0.2):
         yield f"It suggests {float(told):.3g}, and half of the lowest point is {lowest / 2:.3g}."
 

@@ -10,8 +10,9 @@ from lrcourse.schedules import Linear, values
 
 
 def check_05_open(answer: Any) -> Hints:
-    """Rates that end lower than a line to zero in a short run."""
-    return Contest("05 open", "shapes", "linear", part="500 updates of 32").judge(answer)
+    """Rates that end lower than a line to a tenth in a short run."""
+    part = "500 updates of 32, to a tenth"
+    return Contest("05 open", "shapes", "line to a tenth", part=part).judge(answer)
 
 
 def check_05_repair(answer: Any) -> Hints:

@@ -111,11 +111,20 @@ def _shapes(scale: Scale) -> dict[str, Part]:
         }
 
     peaks = [0.002 * 2**i for i in range(6)]
-    return {
+    found = {
         f"{n} updates of {batch}": Part(shapes(n), peaks, n, batch)
         for n in (500, 2000)
         for batch in (32, 128)
     }
+    ends = {"line to a tenth": Linear(1, 0.1, 500), "linear": Linear(1, 0, 500)}
+    return found | {_TENTH: Part(ends, peaks, 500, 32, tuning=6, seeds=64)}
+
+
+def _shapes_contrasts(parts: Mapping[str, Part]) -> list[Contrast]:
+    four = {title: part for title, part in parts.items() if title != _TENTH}
+    asked = _each(dict.fromkeys(_SHAPES, ("linear",)))(four)
+    what = "line to a tenth instead of linear, 500 updates of 32"
+    return [*asked, Contrast(what, f"{_TENTH}/line to a tenth", f"{_TENTH}/linear")]
 
 
 def _cuts(scale: Scale) -> dict[str, Part]:
@@ -406,6 +415,7 @@ _CUTS = [*(f"at {share} %" for share in (30, 50, 70, 90, 95)), "at 50, 75 and 90
 _COOLDOWNS = ("5 %", "10 %", "20 %", "40 %", "70 %")
 
 _SHAPES = ("constant", "cosine", "exponential to 10 %", "exponential to 1 %")
+_TENTH = "500 updates of 32, to a tenth"
 
 EXPERIMENTS = {
     "growth": Experiment(
@@ -433,12 +443,12 @@ EXPERIMENTS = {
     ),
     "shapes": Experiment(
         "Cosine, exponential or a straight line?", 5,
-        "Defazio et al. 2023: the line is best or close to it", _shapes,
-        _each(dict.fromkeys(_SHAPES, ("linear",))),
+        "Defazio et al. 2023: the line is best or close to it", _shapes, _shapes_contrasts,
         tried=(
             "a network of one hidden layer, 19 thousand parameters, that guesses the next "
             "character; to zero, but for the exponentials; no warmup; the exponential to 10 % was "
-            "added after a first run, which had shown how harsh 1 % is"
+            "added after a first run, which had shown how harsh 1 % is; the line to a tenth was "
+            "added after the others had been seen, with 6 tuning seeds and 64 others"
         ),
     ),
     "cuts": Experiment(
