@@ -8,5 +8,6 @@ TOLD_AGAIN = {
     "04_steps",
     "05_smooth_decay",
     "09_compose_your_own",
+    "12_noam",
 }  # by the name of their file, without its ending
 REFERENCE = {"20_scheduler_reference"}  # to look up: none to work through
