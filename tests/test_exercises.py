@@ -573,18 +573,13 @@ LIKELY = {
         (lambda *a: train_listening(*a, heed=False), "never hears"),
         (lambda *a: train_listening(*a, patience=3), "wrong epochs"),
     ],
-    "07 peak": [(150, "number 0"), (3, "epochs"), (300, "What share")],
-    "07 height": [
-        (0.017 / 4, "not the rate"),
-        (0.004, "stands on the base"),
-        (0.009, "Which cycle"),
-        (0.017, "first cycle"),
-        (0.003, "whole height"),
-    ],
-    "07 scale": [
-        (lambda cycle: 1 / (cycle + 1), "cycle 1 has the height 0.5"),
-        (lambda cycle: 0.5 ** (cycle - 1), "cycle 3"),
-        (lambda cycle: 1 / (cycle - 1), "ZeroDivisionError"),
+    "07 open": [
+        (0.01, "A function is asked for"),
+        (lambda t: 0.01 if t < 1199 else -0.01, "At t = 1199 the rate is -0.01"),
+        (lambda t: 0.0, "nothing is learned"),
+        (lambda t: 0.0137 * (1 - t / 1200), "goes up again 0 times"),
+        (lambda t: 0.01 * (1 - t % 600 / 600), "goes up again 1 times"),
+        (lambda t: 0.01 * (0.25 + 0.75 * abs(1 - t % 300 / 150)), "goes up again 0 times"),
     ],
     "07 repair": [
         (lambda o, loader, k, n, peak: OneCycleLR(o, 0.01, total_steps=n), "dies before its end"),

@@ -7,11 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch.nn.functional import cross_entropy
+from torch.optim import SGD
+from torch.optim.lr_scheduler import OneCycleLR
 
 from lrcourse.evidence import VERDICTS, ClaimError, claim
 from lrcourse.experiments import questions, rechecking, running
 from lrcourse.experiments.__main__ import main
-from lrcourse.experiments.declared import SCALES, Contrast, Experiment, Listener, Part
+from lrcourse.experiments.declared import SCALES, AsItComes, Contrast, Experiment, Listener, Part
 from lrcourse.experiments.questions import EXPERIMENTS
 from lrcourse.experiments.rechecking import recheck
 from lrcourse.experiments.recordings import (
@@ -22,7 +25,8 @@ from lrcourse.experiments.recordings import (
     write_recording,
 )  # fmt: skip
 from lrcourse.experiments.running import run_experiment
-from lrcourse.schedules import Constant, Linear
+from lrcourse.experiments.tasks import task, trained
+from lrcourse.schedules import Constant, Linear, OneCycle
 from tools import findings
 
 PLANS = {"constant": Constant(), "linear": Linear(1, 0, 200)}
@@ -253,6 +257,28 @@ def test_the_command_line_says_what_it_has(capsys):
     assert capsys.readouterr().err == "part is 'two', expected 'one'\n"
     assert main(["run", "cuts", "--scale", "gpu"]) == 2
     assert capsys.readouterr().err == "scale is 'gpu', expected 'cpu'\n"
+
+
+def test_one_cycle_as_it_comes_has_the_planned_rates_and_a_momentum_that_moves():
+    sgd = {"optimizer": SGD, "settings": {"momentum": 0.9}, "every": 50}
+    part = Part({"moves": AsItComes(200), "stays": OneCycle(200)}, [0.2], 200, 16, **sgd)
+    settings = task(part, torch.device("cpu"))
+    rows = trained(peaks=[0.2], seeds=[1], schedules=part.schedules, steps=200, **settings)
+    ends = rows[rows["step"] == 200].set_index("schedule")
+    rates = rows.pivot(index="step", columns="schedule", values="rate")
+    np.testing.assert_allclose(rates["moves"], rates["stays"], rtol=1e-9)
+    net, batches = settings["model"](1), settings["batches"](1)
+    optimizer = SGD(net.parameters(), lr=1.0, momentum=0.9)
+    scheduler = OneCycleLR(optimizer, 0.2, total_steps=200)
+    for t in range(200):
+        x, y = batches(t)
+        optimizer.zero_grad()
+        cross_entropy(net(x), y).backward()
+        optimizer.step()
+        scheduler.step()
+    by_hand = settings["evaluate"](net)["test_loss"].item()
+    assert ends["test_loss"]["moves"] == pytest.approx(by_hand, rel=1e-5)
+    assert abs(ends["test_loss"]["stays"] / by_hand - 1) > 1e-4
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

@@ -7,6 +7,7 @@ TOLD_AGAIN = {
     "03_schedules_in_pytorch",
     "04_steps",
     "05_smooth_decay",
+    "07_cycles",
     "09_compose_your_own",
     "12_noam",
 }  # by the name of their file, without its ending

@@ -135,6 +135,18 @@ ANSWERS: dict[str, tuple[str, Callable[[Mapping[str, Finding]], bool]]] = {
             and _said(f, "lower", "instead of constant")
         ),
     ),
+    "speed": (
+        "In about a quarter fewer than a rate that is cut at 50 and 75 % needs, not in an eighth. "
+        "A straight line, which has the fall without the rise, needs no more. With SGD a momentum "
+        "that moves gains about half a per cent; its best peak is a quarter to two thirds larger "
+        "there, and its lower momentum at the top alone would make it half as large again.",
+        lambda f: (
+            _said(f, "higher", *(f"one-cycle in {n} updates instead" for n in (150, 300, 600)))
+            and _said(f, "lower", "one-cycle in 1200 updates", "linear in 1200 updates")
+            and _said(f, "lower", *(f"momentum stays, {n} updates" for n in (150, 300, 600, 900)))
+            and all("lower" not in f[ask].verdict for ask in f if "instead of linear" in ask)
+        ),
+    ),
     "plateau": (
         "With a clean metric the plateau scheduler ends lower than a constant rate and no lower "
         "than a straight line to zero: higher at PyTorch's defaults, and not to be told from it "

@@ -1,58 +1,31 @@
 """Checks of chapter 07, Cycles."""
 
+from collections.abc import Generator
 from typing import Any
 
 import numpy as np
-from torch.optim.lr_scheduler import CyclicLR, OneCycleLR
+from torch.optim.lr_scheduler import OneCycleLR
 from torch.utils.data import DataLoader, TensorDataset
 
 from lrcourse.data import digits
-from lrcourse.exercises.engine import Hints, number, one_weight
-from lrcourse.schedules import OneCycle, recorded, values
+from lrcourse.exercises.contest import Contest, rates_of
+from lrcourse.exercises.engine import Hint, Hints, one_weight
+from lrcourse.schedules import OneCycle, values
 
 
-def check_07_peak(answer: Any) -> Hints:
-    """The update at which a OneCycleLR is at its peak."""
-
-    def build(optimizer: Any) -> Any:
-        return OneCycleLR(optimizer, max_lr=0.2, epochs=12, steps_per_epoch=50, pct_start=0.25)
-
-    right = int(recorded(build, 600, lr=0.1).argmax())
-    slips = dict.fromkeys((2, 3), "That counts epochs. The class is stepped once per update.")
-    slips[right + 1] = "Close. The first update is number 0."
-    hint = "What share of how many updates is the rise?"
-    yield number(answer, right, rel=1e-9, hint=hint, slips=slips)
+def check_07_open(answer: Any) -> Generator[Hint, None, str]:
+    """Rates that end lower than four equal restarts, and come down as often on the way."""
+    rates = rates_of(answer, 1200)
+    if not isinstance(rates, str) and (found := bottoms(rates)) < 3:
+        yield f"Before the end the rate comes down and goes up again {found} times, not 3."
+    return (yield from Contest("07 open", "cycles", "restarts, equal", part="AdamW").judge(answer))
 
 
-def check_07_height(answer: Any) -> Hints:
-    """The rate of update 200 under a triangular2 CyclicLR."""
-
-    def build(optimizer: Any) -> Any:
-        return CyclicLR(optimizer, 0.001, 0.017, step_size_up=40, mode="triangular2")
-
-    hint = "Which cycle is update 200 in, and where in it?"
-    slips = {
-        0.017 / 4: "What is halved is the height over the base, not the rate.",
-        0.016 / 4: "That is the height. It stands on the base.",
-        0.009: "Which cycle is it in? A cycle has a climb and a descent.",
-        0.017: "That would be a top of the first cycle.",
-        0.003: "Which cycle is it in? The first has the whole height.",
-    }
-    yield number(answer, recorded(build, 201, lr=0.1)[200], hint=hint, slips=slips)
-
-
-def check_07_scale(answer: Any) -> Hints:
-    """A scale_fn with which the cycles' heights go 1, 1/2, 1/3, …"""
-
-    def build(optimizer: Any) -> Any:
-        return CyclicLR(optimizer, 0.0, 1.0, 5, scale_fn=answer, scale_mode="cycle")
-
-    if answer(1) is None:
-        yield "It returns None, and a number is asked for."
-    rates = recorded(build, 50, lr=0.1)
-    for cycle, top in enumerate(rates[5::10], 1):
-        if not np.isclose(top, 1 / cycle):
-            yield f"The top of cycle {cycle} has the height {top:.3g}, and not 1/{cycle}."
+def bottoms(rates: np.ndarray) -> int:
+    """How often the rate falls under a tenth of its highest and then rises above a fifth of it."""
+    share = rates / np.maximum.accumulate(rates)
+    side = np.select([share < 0.1, share > 0.2], [-1, 1])  # what lies between does not count
+    return int((np.diff(side[side != 0]) > 0).sum())
 
 
 def check_07_repair(answer: Any) -> Hints:

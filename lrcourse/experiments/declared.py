@@ -10,9 +10,9 @@ from typing import Any, ClassVar, Literal
 
 from torch.optim import AdamW, Optimizer
 
-from lrcourse.schedules import Schedule
+from lrcourse.schedules import OneCycle, Schedule
 
-__all__ = ["SCALES", "Contrast", "Experiment", "Listener", "Part", "Scale"]
+__all__ = ["SCALES", "AsItComes", "Contrast", "Experiment", "Listener", "Part", "Scale"]
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,11 @@ class Listener:
     settings: Mapping[str, Any] = field(default_factory=dict)
     every: int = 20
     listens: ClassVar[bool] = True
+
+
+@dataclass(frozen=True)
+class AsItComes(OneCycle):
+    """One-cycle by torch's own class, all else at its defaults: it moves the momentum as well."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,6 @@
-"""What the runs of a part train, on which text, and how a rate that listens is trained."""
+"""What the runs of a part train, on which text, and how that is trained which no stack can do:
+a rate that listens, and a momentum that moves.
+"""
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache, partial
@@ -10,11 +12,12 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 
 from lrcourse.data import Corpus, Text, sympy_corpus, sympy_text
-from lrcourse.experiments.declared import Listener, Part
+from lrcourse.experiments.declared import AsItComes, Listener, Part
 from lrcourse.models import GPT, NextCharacter, next_token_loss
+from lrcourse.runs import Run
 from lrcourse.sweeps import sweep
 from lrcourse.training import train
 
@@ -81,15 +84,17 @@ def trained(
     schedules: Mapping[str, Any],
     **settings: Any,
 ) -> pd.DataFrame:
-    """What `sweep` does, and beside it what listens, run by run."""
+    """What `sweep` does, and beside it what listens or moves the momentum, run by run."""
     if not isinstance(peaks, Mapping):
         peaks = dict.fromkeys(schedules, peaks)
     seeds = list(seeds)
-    heard = {n: s for n, s in schedules.items() if isinstance(s, Listener)}
-    planned = {n: s for n, s in schedules.items() if n not in heard}
+    alone = {n: s for n, s in schedules.items() if isinstance(s, Listener | AsItComes)}
+    planned = {n: s for n, s in schedules.items() if n not in alone}
     work = [
-        joblib.delayed(_listen)(model, batches, name, listener, float(peak), seed, settings)
-        for name, listener in heard.items()
+        joblib.delayed(_listen if isinstance(one, Listener) else _move)(
+            model, batches, name, one, float(peak), seed, settings
+        )
+        for name, one in alone.items()
         for peak in peaks[name]
         for seed in seeds
     ]
@@ -105,20 +110,13 @@ def trained(
 
 
 def _listen(
-    model: Callable[[int], nn.Module],
-    batches: Callable[[int], Callable[[int], tuple[Tensor, Tensor]]],
-    name: str,
-    listener: Listener,
-    peak: float,
-    seed: int,
-    settings: Mapping[str, Any],
-) -> pd.DataFrame:
+    model: Callable[[int], nn.Module], batches: Callable[[int], Any], name: str, listener: Listener,
+    peak: float, seed: int, settings: Mapping[str, Any],
+) -> pd.DataFrame:  # fmt: skip
     """One run under ReduceLROnPlateau, in the rows that `sweep` would give."""
     steps, every, evaluate = settings["steps"], settings["every"], settings["evaluate"]
-    kind = settings["optimizer"]
-    own = {k: v for k, v in settings.items() if k in ("betas", "momentum", "weight_decay")}
     net = model(seed)
-    optimizer = kind(net.parameters(), lr=peak, **own)
+    optimizer = _optimizer(net, peak, settings)
     text, rng = sympy_text(), np.random.default_rng((seed, 1))
     calls = iter(range(0, steps + listener.every, listener.every))
 
@@ -137,12 +135,37 @@ def _listen(
         steps=steps, metric="heard", evaluate=hear, every=listener.every, norms=False,
         progress=False,
     )  # fmt: skip
+    return _rows(run, steps, every).assign(schedule=name, peak=peak, seed=seed)
+
+
+def _move(
+    model: Callable[[int], nn.Module], batches: Callable[[int], Any], name: str, plan: AsItComes,
+    peak: float, seed: int, settings: Mapping[str, Any],
+) -> pd.DataFrame:  # fmt: skip
+    """One run under OneCycleLR, in the rows that `sweep` would give."""
+    steps, every = settings["steps"], settings["every"]
+    net = model(seed)
+    optimizer = _optimizer(net, peak, settings)
+    run = train(
+        net, batches(seed), optimizer, OneCycleLR(optimizer, peak, plan.total_steps),
+        steps=steps, evaluate=settings["evaluate"], every=every, norms=False, progress=False,
+    )  # fmt: skip
+    return _rows(run, steps, every).assign(schedule=name, peak=peak, seed=seed)
+
+
+def _optimizer(net: nn.Module, peak: float, settings: Mapping[str, Any]) -> Any:
+    own = {k: v for k, v in settings.items() if k in ("betas", "momentum", "weight_decay")}
+    return settings["optimizer"](net.parameters(), lr=peak, **own)
+
+
+def _rows(run: Run, steps: int, every: int) -> pd.DataFrame:
+    """What became of a run, a row each `every` updates."""
     at = range(every, steps + 1, every)
-    rows = pd.DataFrame({"step": at}).assign(schedule=name, peak=peak, seed=seed)
+    rows = pd.DataFrame({"step": at})
     made = np.full(steps, np.nan)
     made[: len(run.loss)] = run.loss
     rows["loss"] = [made[t - every : t].mean() for t in at]
     rows["rate"] = [run.rate[t - 1, 0] if t <= len(run.rate) else np.nan for t in at]
     values = pd.DataFrame(run.evaluations, index=run.evaluated_at).reindex(at)
-    rows = rows.join(values[["validation_loss", "test_loss"]], on="step")
+    rows = rows.join(values.reindex(columns=["validation_loss", "test_loss"]), on="step")
     return rows.assign(diverged_at=pd.array([run.diverged_at] * len(rows), dtype="Int64"))
