@@ -138,7 +138,7 @@ def with_noam(parameters, width, warmup, factor, first=1, least=0, lr=1.0, power
     def rate(made):
         t = max(made + first, least)
         if late:
-            return Noam(width, warmup)(max(made - 1, 0)) * factor
+            return Noam(width, warmup)(made - 1) * factor if made else 0.0
         return factor * width**-0.5 * min(t**-0.5, t * warmup**power)
 
     return optimizer, LambdaLR(optimizer, rate)

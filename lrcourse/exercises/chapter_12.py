@@ -25,7 +25,7 @@ def check_12_open(answer: Any) -> Hints:
             "800 updates are made."
         )
         return ""
-    return (yield from Contest("12 open", "schedules", "inverse-sqrt").judge(answer))
+    return (yield from Contest("12 open", "schedules", "inverse-sqrt", pairs=8).judge(answer))
 
 
 def check_12_repair(answer: Any) -> Hints:
