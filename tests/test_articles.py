@@ -15,19 +15,20 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.optim import SGD
+from torch.optim import SGD, Adam
 from torch.optim import lr_scheduler as lrs
 
-from lrcourse.data import digits
+from lrcourse.data import corpus, digits
 from lrcourse.experiments.recordings import read_recording
 from lrcourse.files import ROOT
 from lrcourse.landscapes import DoubleWell, Shelf, descend
-from lrcourse.models import MLP
+from lrcourse.models import GPT, MLP, next_token_loss
 from lrcourse.schedules import (
     Cosine,
     CosineRestarts,
     Exponential,
     InverseTime,
+    Noam,
     Warmup,
     recorded,
     values,
@@ -314,6 +315,73 @@ def test_a_power_law_is_above_an_exponential_from_one_start_and_below_it_between
     assert (same_start > falls).all() and (same_ends < falls).all()
     if power == 1:
         np.testing.assert_allclose(same_ends, InverseTime(99 / 500)(t))
+
+
+def paper_s_adam(model, lr=1.0):
+    return Adam(model.parameters(), lr=lr, betas=(0.9, 0.98), eps=1e-9)
+
+
+def test_the_rates_of_noam_under_the_adam_of_its_paper():
+    net, plan = MLP((64, 32, 10), seed=0), Noam(d_model=64, warmup=100)
+    theirs = paper_s_adam(net)
+    run = train(
+        net, digits().batches(32), theirs, lrs.LambdaLR(theirs, plan), steps=200, progress=False
+    )
+    np.testing.assert_allclose(run.rate[:, 0], values(plan, 200), rtol=1e-12)
+    peaks = [Noam(512, w)(w - 1) for w in (4000, 8000)]
+    assert peaks == pytest.approx([6.99e-4, 4.94e-4], rel=1e-3)
+
+
+def test_the_copied_noam_stops_or_loses_its_first_update():
+    with pytest.raises(TypeError, match="must be Tensor"):
+        torch.rsqrt(512)  # the width, a plain number
+
+    def copied(made, warmup=100):
+        made = torch.tensor(float(made))
+        falls, rises = torch.rsqrt(made), made * warmup**-1.5
+        return (512**-0.5 * torch.minimum(falls, rises)).item()
+
+    rates = [copied(made) for made in range(300)]
+    assert torch.isinf(torch.rsqrt(torch.tensor(0.0))) and rates[0] == 0
+    np.testing.assert_allclose(rates[1:], values(Noam(512, 100), 299), rtol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rate", [0.001, 0.01, 0.1])
+def test_a_post_ln_transformer_at_a_fixed_rate_is_not_nan_within_sixty_updates(rate):
+    text = corpus(context=16, tests=16)
+    net = GPT(context=16, layers=6, width=32, post_ln=True, seed=0)
+    run = train(
+        net, text.batches(8, 0), paper_s_adam(net, rate), steps=60, loss=next_token_loss,
+        norms=False, progress=False,
+    )  # fmt: skip
+    assert run.diverged_at is None
+
+
+CLIPNORM = """
+import os, tempfile
+
+os.environ["KERAS_BACKEND"], os.environ["KERAS_HOME"] = "torch", tempfile.mkdtemp()
+import keras
+import numpy as np
+
+for limit in ("clipnorm", "global_clipnorm"):
+    both = [keras.Variable(np.zeros(2)) for _ in range(2)]
+    optimizer = keras.optimizers.SGD(1.0, **{limit: 1.0})
+    optimizer.apply([keras.ops.array([3.0, 4.0]), keras.ops.array([0.3, 0.4])], both)
+    print([round(float(keras.ops.norm(v)), 3) for v in both])
+"""
+
+
+@pytest.mark.slow
+def test_clipnorm_of_keras_clips_each_array_alone():
+    """The gradients are 5 and 0.5 long: only the first one is clipped, and with it the ratio."""
+    outside = {k: v for k, v in os.environ.items() if not k.startswith("KERAS_")}
+    done = subprocess.run(
+        [sys.executable, "-c", CLIPNORM], env=outside, capture_output=True, encoding="utf-8"
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["[1.0, 0.5]", "[0.995, 0.1]"]
 
 
 KERAS = """

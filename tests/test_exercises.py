@@ -11,7 +11,7 @@ import pytest
 from torch import cat
 from torch.nn.functional import cross_entropy
 from torch.nn.utils import clip_grad_norm_
-from torch.optim import SGD, AdamW
+from torch.optim import SGD, Adam, AdamW
 from torch.optim.lr_scheduler import (
     CosineAnnealingLR,
     LambdaLR,
@@ -26,7 +26,7 @@ from torch.optim.lr_scheduler import (
 from lrcourse import exercises
 from lrcourse.evidence import paired
 from lrcourse.models import next_token_loss
-from lrcourse.schedules import Cosine, InverseSqrt, Linear, Noam, Warmup, wsd
+from lrcourse.schedules import Cosine, Linear, Noam, Warmup, wsd
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 
@@ -121,19 +121,22 @@ def warm_cosine(optimizer, rise, milestone, fall):
     return SequentialLR(optimizer, parts, [milestone])
 
 
-def lowered(optimizer, schedule, plateau, losses, groups=1, early=False, tick=True):
-    """Follow a schedule and a plateau; let the cut reach some groups, before or after the tick."""
-    scheduler = LambdaLR(optimizer, schedule)
-    for loss in losses:
-        optimizer.step()
-        if early:
-            plateau.update(loss)
-        if tick:
-            scheduler.step()
-        for group in optimizer.param_groups[:groups]:
-            group["lr"] *= plateau.now
-        if not early:
-            plateau.update(loss)
+def with_noam(parameters, width, warmup, factor, first=1, least=0, lr=1.0, power=-1.5, late=False):
+    """Chapter 12's optimizer and scheduler, with the faults asked for."""
+    optimizer = Adam(parameters, lr=lr)
+
+    def rate(made):
+        t = max(made + first, least)
+        if late:
+            return Noam(width, warmup)(made - 1) * factor if made else 0.0
+        return factor * width**-0.5 * min(t**-0.5, t * warmup**power)
+
+    return optimizer, LambdaLR(optimizer, rate)
+
+
+def noam_tail(t):
+    """The tail that chapter 12's open exercise begins with."""
+    return 0.01275 * min(t / 100, (100 / max(t, 1)) ** 0.5)
 
 
 def train_listening(
@@ -382,27 +385,19 @@ LIKELY = {
         (lambda x, u: np.minimum(x, u).mean() - np.minimum(x, u).min(), "nan"),
         (lambda losses, untrained: None, "a number"),
     ],
-    "12 warmup": [(1 / (512 * 0.0005**2), "two"), (390.625, "ten"), (4000, "Solve")],
-    "12 tenth": [(40_000, "root"), (4000, "a hundred"), (4e6, "ten")],
-    "12 landing": [
-        (InverseSqrt(400), "At t = 1801"),
-        (InverseSqrt(400).take(1800) >> Linear(1, 0, 200), "stand at 1800"),
-        (Warmup(400) >> InverseSqrt(400), "its own rise"),
-        (lambda t: 1.0, "in the rise"),
+    "12 open": [
+        (0.01, "A function is asked for"),
+        (lambda t: 0.01275, "the first 800 updates are made"),
+        (lambda t: noam_tail(t) if t < 900 else -0.01, "At t = 900 the rate is -0.01"),
+        (lambda t: 0.5 * noam_tail(t), "At t = 1 the rate is"),
     ],
-    "12 noam": [
-        (lambda d, w: lambda t: d**-0.5 * min(t**-0.5, t * w**-1.5), "divides by zero"),
-        (lambda d, w: lambda t: Noam(d, w)(max(0, t - 1)), "one update late"),
-        (lambda d, w: lambda t: 1 / d * Noam(1, w)(t), "Long after"),
-        (lambda d, w: lambda t: (d * (t + 1)) ** -0.5, "Half way up"),
-        (lambda d, w: 0.1, "function of t"),
-    ],
-    "12 both": [
-        (lambda *a: lowered(*a, groups=0), "plain schedule"),
-        (lambda *a: lowered(*a, early=True), "of the second"),
-        (lambda *a: lowered(*a, groups=2), "one update late"),
-        (lambda *a: lowered(*a, groups=2, early=True, tick=False), "that was meant"),
-        (lambda *a: None, "there were 0"),
+    "12 repair": [
+        (lambda *a: with_noam(*a, first=0), "ZeroDivisionError"),
+        (lambda *a: with_noam(*a, first=0, least=1), "The first two updates"),
+        (lambda *a: with_noam(*a, late=True), "one update late"),
+        (lambda *a: with_noam(*a, lr=0.125), "0.125 times"),
+        (lambda *a: with_noam(*a, power=-0.5), "update 0 runs at"),
+        (lambda *a: None, "two things"),
     ],
     "13 parameters": [
         (2732928 + 256 * 192, "token table"),

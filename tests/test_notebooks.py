@@ -45,7 +45,7 @@ COMPARED: dict[str, int] = {
     "07_cycles": 21,
     "10_adaptive_optimizers": 55,
     "11_warmup": 45,
-    "12_noam": 66,
+    "12_noam": 22,
     "13_transformer": 66,
     "14_llm_era": 42,
     "15_predicting_the_loss": 50,

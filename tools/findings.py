@@ -266,6 +266,12 @@ ANSWERS: dict[str, tuple[str, Callable[[Mapping[str, Finding]], bool]]] = {
             > 2 * f["without warmup instead of with warmup, Pre-LN"].difference.mean
         ),
     ),
+    "qk-norm": (
+        "More than a per cent, each tuned by itself. The paper's gain, a wider range of rates, is "
+        "seen only in the runs that tuned the peaks: at the largest peak tried it is ahead, on "
+        "two seeds. A run whose peak is tuned gains nothing by it here.",
+        lambda f: _said(f, "higher", "qk-norm instead of none"),
+    ),
     "shapes": (
         "A straight line to zero, by a little. The cosine and an exponential to a tenth end "
         "higher at both lengths and both batches; an exponential to a hundredth, which has left "

@@ -34,12 +34,14 @@ class Contest:
         experiment: whose recording says how runs are trained, and at which peak the baseline is.
         baseline: one of its schedules.
         part: of the recording.
+        pairs: runs of each that are compared; fewer where a run is long and effects are large.
     """
 
     name: str
     experiment: str
     baseline: str
     part: str = "one"
+    pairs: int = PAIRS
 
     def judge(self, entry: Any) -> Generator[Hint, None, str]:
         """Train an entry and put it on the board; hints unless it ends lower, for sure."""
@@ -60,12 +62,12 @@ class Contest:
         ends = run_again(
             recording,
             {"entry": (schedule, peak), "base": (base, tuned)},
-            seeds=range(first, first + PAIRS),
+            seeds=range(first, first + self.pairs),
             part=self.part,
         )
         lost = int(ends["entry"].isna().sum())
         if lost:
-            yield f"{lost} of {PAIRS} runs diverged: the highest rate is too high."
+            yield f"{lost} of {self.pairs} runs diverged: the highest rate is too high."
         difference = above(ends["entry"], ends["base"])
         found = Finding(f"entry instead of {self.baseline}", difference, recording.about["margin"])
         place, count = post(self.name, name, difference)
@@ -73,7 +75,8 @@ class Contest:
         if not found.verdict.startswith("lower"):
             yield (
                 f"Against {self.baseline} it ends {mean:+.2f} % (95 %: {low:+.2f} … {high:+.2f}) "
-                f"on {PAIRS} new seeds: {found.verdict}. Place {place} of {count} on your board."
+                f"on {self.pairs} new seeds: {found.verdict}. Place {place} of {count} on your "
+                "board."
             )
         return measured(
             test_loss_lower_by=f"{-mean:.2f} % (95 %: {-high:.2f} … {-low:.2f})",
