@@ -136,7 +136,7 @@ def with_noam(parameters, width, warmup, factor, first=1, least=0, lr=1.0, power
 
 def noam_tail(t):
     """The tail that chapter 12's open exercise begins with."""
-    return 0.01275 * min(t / 100, (100 / max(t, 1)) ** 0.5)
+    return 0.01275 * min((t + 1) / 100, (100 / (t + 1)) ** 0.5)
 
 
 def train_listening(
@@ -389,7 +389,7 @@ LIKELY = {
         (0.01, "A function is asked for"),
         (lambda t: 0.01275, "the first 800 updates are made"),
         (lambda t: noam_tail(t) if t < 900 else -0.01, "At t = 900 the rate is -0.01"),
-        (lambda t: 0.5 * noam_tail(t), "At t = 1 the rate is"),
+        (lambda t: 0.5 * noam_tail(t), "At t = 0 the rate is"),
     ],
     "12 repair": [
         (lambda *a: with_noam(*a, first=0), "ZeroDivisionError"),

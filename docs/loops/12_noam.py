@@ -14,6 +14,7 @@ layer = nn.TransformerEncoderLayer(
     d_model=32, nhead=2, dim_feedforward=128, dropout=0.0, batch_first=True, norm_first=True
 )
 blocks = nn.TransformerEncoder(layer, 2, norm=nn.LayerNorm(32), enable_nested_tensor=False)
+# No causal mask, and no positions (a token tells its own): not for a language model!
 model = nn.Sequential(nn.Embedding(128, 32), blocks, nn.Linear(32, 16))
 loader = DataLoader(data, batch_size=64, shuffle=True)
 
