@@ -331,8 +331,8 @@ def forest(
             )
             verdict = f"{mean:+.2f} {found.unit}: {found.verdict}"
             for at, side, told in ((0.005, "left", name), (0.995, "right", verdict)):
-                style = {"transform": axes.get_yaxis_transform(), "bbox": dict(_PLAIN)}
-                axes.text(at, y - 0.22, told, ha=side, va="center", fontsize=11, **style)
+                how: Any = {"transform": axes.get_yaxis_transform(), "bbox": dict(_PLAIN)}
+                axes.text(at, y - 0.22, told, ha=side, va="center", fontsize=11, **how)
         if dots:
             axes.legend([strokes], ["single live pairs"], loc="lower right", bbox_to_anchor=(1, 1))
         axes.axvline(0, color="#555555", lw=1.2, linestyle="-", zorder=1)

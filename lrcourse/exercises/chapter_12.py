@@ -1,16 +1,17 @@
 """Checks of chapter 12, Noam, and Transformers that need warmup."""
 
+from collections.abc import Generator
 from typing import Any
 
 import numpy as np
 import torch
 
 from lrcourse.exercises.contest import Contest, rates_of
-from lrcourse.exercises.engine import Hints, parting, rates_used
+from lrcourse.exercises.engine import Hint, Hints, parting, rates_used
 from lrcourse.schedules import InverseSqrt, Noam, values
 
 
-def check_12_open(answer: Any) -> Hints:
+def check_12_open(answer: Any) -> Generator[Hint, None, str]:
     """Rates that follow Noam's tail for 800 updates, and end lower than the tail does at 1000."""
     rates = rates_of(answer, 1000)
     if isinstance(rates, str):
