@@ -40,7 +40,7 @@ HANDED_OUT = (  # with the learner copies, all that a participant needs; README'
     "course.py pyproject.toml constraints.txt environment.yml lrcourse/**/*.py lrcourse/*.mplstyle "
     "lrcourse/widgets/*.mjs lrcourse/widgets/*.svg docs/findings/*.png "
     "data/**/*.* README.md .github/CONTRIBUTING.md CITATION.cff LICENSE notebooks/LICENSE.md "
-    "CHANGELOG.md docs/*.md docs/*.py docs/*.png deploy/*/*.* deploy/*/Dockerfile "
+    "CHANGELOG.md docs/*.md docs/*.py docs/*.png docs/loops/*.py deploy/*/*.* deploy/*/Dockerfile "
     "deploy/jupyterlab/**/*.js*"
 )
 NPM = {"reveal.js": "5.2.1", "katex": "0.16.22"}  # what shows the slides, and their formulas
