@@ -50,7 +50,9 @@ def device_name(where: "torch.device") -> str:
 
     if where.type == "cuda":
         return torch.cuda.get_device_name(where)
-    return f"CPU, {os.cpu_count()} cores" if where.type == "cpu" else where.type
+    cores = os.cpu_count()
+    name = "CPU, 1 core" if cores == 1 else f"CPU, {cores} cores"
+    return name if where.type == "cpu" else where.type
 
 
 def problems() -> list[str]:

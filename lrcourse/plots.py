@@ -139,9 +139,13 @@ _PLAIN = {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1}  # 
 def _references(axes: Axes, across: Mapping[str, float], down: Mapping[str, float]) -> None:
     """Thin grey lines at values that theory names, each with its name beside it."""
     line: dict[str, Any] = {"color": "#555555", "lw": 1.2, "linestyle": (0, (2, 2)), "zorder": 1}
+    curves = [np.asarray(curve.get_ydata(), float) for curve in axes.lines]
     for name, value in across.items():
         axes.axhline(value, **line)
-        _note(axes, name, (1, value), ("axes fraction", "data"), (-2, -5), bbox=dict(_PLAIN))
+        gaps = [min((abs(curve[end] - value) for curve in curves), default=0) for end in (0, -1)]
+        left = gaps[0] > gaps[1]  # the name stands where no curve is near
+        at, offset = ((0, value), (2, -5)) if left else ((1, value), (-2, -5))
+        _note(axes, name, at, ("axes fraction", "data"), offset, bbox=dict(_PLAIN))
     for name, value in down.items():
         axes.axvline(value, **line)
         at = axes.transData.transform((value, axes.get_ylim()[0]))
