@@ -219,6 +219,19 @@ ANSWERS: dict[str, tuple[str, Callable[[Mapping[str, Finding]], bool]]] = {
             > f["schedule-free, β 0.9 instead of linear"].difference.mean
         ),
     ),
+    "muon": (
+        "In as many updates Muon ends lower than AdamW under every schedule, by 3 to 5 %. An update "
+        "of it takes nearly twice as long on a CPU, though, and in the same time it ends higher. "
+        "It needs a decay, and gains twice as much by it as AdamW does. It needs no warmup: "
+        "without one it ends lower, and AdamW higher, both by little.",
+        lambda f: (
+            _said(f, "lower", "Muon instead of AdamW, constant", "Muon instead of AdamW, linear")
+            and _said(f, "lower", "AdamW, warmup, linear", "warmup, linear, Muon")
+            and _said(f, "higher", "in the same time", "constant instead", "warmup, linear, AdamW")
+            and f["constant instead of linear, Muon"].difference.mean
+            > 1.8 * f["constant instead of linear, AdamW"].difference.mean
+        ),
+    ),
     "cuts": (
         "Between 70 and 90 % of the run, if there is to be one cut. At 30 or 50 % it comes too "
         "early and at 95 % too late, each by more than matters; three smaller cuts cannot be told "
