@@ -220,7 +220,7 @@ ANSWERS: dict[str, tuple[str, Callable[[Mapping[str, Finding]], bool]]] = {
         ),
     ),
     "muon": (
-        "In as many updates Muon ends lower than AdamW under every schedule, by 3 to 5 %. An update "
+        "In as many updates Muon ends lower than AdamW with each schedule, by 3 to 5 %. An update "
         "of it takes nearly twice as long on a CPU, though, and in the same time it ends higher. "
         "It needs a decay, and gains twice as much by it as AdamW does. It needs no warmup: "
         "without one it ends lower, and AdamW higher, both by little.",
