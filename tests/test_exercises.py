@@ -388,25 +388,17 @@ LIKELY = {
         (lambda *a: freely(*a, at_y=True), "weights that gradients are taken at"),
         (lambda *a: freely(*a, left=False), "In which mode"),
     ],
-    "11 rate": [(2.5e-4, "starts at 0"), (2.7e-4, "not by the whole"), (1e-3, "Which share")],
-    "11 length": [(20, "β₁"), (2000, "β₂"), (400, "ten")],
-    "11 epochs": [
-        (Warmup(3, 0.1), "updates for epochs"),
-        (lambda t: Warmup(3, 0.1)(t // 120), "waits for a whole epoch"),
-        (Warmup(360), "At t = 0"),
-        (0.1, "brackets"),
+    "11 open": [
+        (0.0274, "A function is asked for"),
+        (lambda t: 0.0137 * (1 - t / 600), "Your highest rate is 0.0137"),
+        (lambda t: 0.03 if t < 599 else -1e-5, "At t = 599 the rate is -1e-05"),
+        (lambda t: 0.0, "nothing is learned"),
     ],
     "11 repair": [
         (lambda o, p, w, c: LinearLR(o, 1e-6, total_iters=w), "rate or a factor"),
         (lambda o, p, w, c: LinearLR(o, 1e-6 / p, total_iters=2 * w), "rise is wrong"),
         (lambda o, p, w, c: LinearLR(o, 1e-6 / p, total_iters=w), "never cut"),
         (lambda o, p, w, c: None, "raised"),
-    ],
-    "11 sensitivity": [
-        (lambda losses, untrained: losses.mean(), "(3.0, 2.0, 2.5)"),
-        (lambda losses, untrained: losses.mean() - losses.min(), "worse than untrained"),
-        (lambda x, u: np.minimum(x, u).mean() - np.minimum(x, u).min(), "nan"),
-        (lambda losses, untrained: None, "a number"),
     ],
     "12 open": [
         (0.01, "A function is asked for"),

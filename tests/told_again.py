@@ -12,6 +12,7 @@ TOLD_AGAIN = {
     "08_listening_to_the_loss",
     "09_compose_your_own",
     "10_adaptive_optimizers",
+    "11_warmup",
     "12_noam",
 }  # by the name of their file, without its ending
 REFERENCE = {"20_scheduler_reference"}  # to look up: none to work through
