@@ -202,7 +202,7 @@ ANSWERS: dict[str, tuple[str, Callable[[Mapping[str, Finding]], bool]]] = {
         "of 16 and 0.8 % with batches of 256. With SGD no length ends lower, with large batches "
         "as little as with small ones. What a warmup widens is the range of peaks that survive.",
         lambda f: (
-            _said(f, "higher", "10 %, AdamW")
+            _said(f, "higher", "10 %, AdamW, batch")
             and not any("SGD" in name and one.verdict == "higher" for name, one in f.items())
         ),
     ),

@@ -513,6 +513,11 @@ def _warmup(scale: Scale) -> dict[str, Part]:
     for (name, kind), batch in product(kinds.items(), (16, 256)):
         peaks = [first[name] * 2**i for i in range(7)]
         found[f"{name}, batch {batch}"] = Part(plans, peaks, n, batch, **kind)
+    bare: dict[str, Any] = {"settings": {"weight_decay": 0.1, "betas": (0.0, 0.999)}}
+    # Added later: if it is Adam's unsettled mean of gradients that wants a warmup, this gains less.
+    found["AdamW with β₁ = 0, batch 16"] = Part(
+        plans, found["AdamW, batch 16"].peaks, n, 16, **bare
+    )
     return found
 
 
@@ -750,7 +755,8 @@ EXPERIMENTS = {
         _each({"without": ("2 %", "10 %", "40 %")}),
         tried=(
             "a network of one hidden layer that guesses the next character; 600 updates, a "
-            "straight warmup over the share named, then a straight line to zero"
+            "straight warmup over the share named, then a straight line to zero; the part with "
+            "β₁ = 0 was added after the others had been seen"
         ),
     ),
     "scaled-rate": Experiment(
