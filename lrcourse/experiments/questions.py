@@ -535,14 +535,16 @@ def _warmup(scale: Scale) -> dict[str, Part]:
 
 
 def _scaled_rate(scale: Scale) -> dict[str, Part]:
-    """The best rate of batches of 16, as `warmup` found it, times what the batch has grown."""
-    n, rise, found = 600, 60, {}
+    """The best rate of batches of 16, as `warmup` found it, times what the batch has grown.
+
+    At 32 times, the factor of the paper, some runs without a warmup diverge, so that no mean can
+    be compared.
+    """
+    n, rise = 600, 60
     plans: dict[str, Schedule] = {"without": Linear(1, 0, n)}
     plans["10 %"] = Warmup(rise) >> Linear(1, 0, n - rise)
     sgd: dict[str, Any] = {"optimizer": SGD, "settings": {"momentum": 0.9}}
-    for times in (16, 32):
-        found[f"{times} times"] = Part(plans, [0.0527 * times], n, 256, seeds=32, **sgd)
-    return found
+    return {"16 times": Part(plans, [0.0527 * 16], n, 256, seeds=32, **sgd)}
 
 
 def _warmup_length(scale: Scale) -> dict[str, Part]:
@@ -779,7 +781,8 @@ EXPERIMENTS = {
         _each({"without": ("10 %",)}),
         tried=(
             "a network of one hidden layer that guesses the next character; SGD with momentum in "
-            "batches of 256, 600 updates, at 16 and 32 times the best rate of batches of 16"
+            "batches of 256, 600 updates, at 16 times the best rate of batches of 16; at 32 times "
+            "some of the runs without a warmup diverged"
         ),
     ),
     "warmup-length": Experiment(
