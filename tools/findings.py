@@ -232,6 +232,27 @@ ANSWERS: dict[str, tuple[str, Callable[[Mapping[str, Finding]], bool]]] = {
             > 1.8 * f["constant instead of linear, AdamW"].difference.mean
         ),
     ),
+    "weight-decay": (
+        "Not in these runs. Text that was read six times did best with a decay of 0.4, at a rate "
+        "of 0.003 as at one of 0.012, so the decay that would keep the product, a quarter as large "
+        "at the larger rate, ends higher there. New text wants little at both rates: 0.025 and 0.1 "
+        "do not differ by what matters, and 0.4 costs far more. How often the text is read moves "
+        "the best decay. The paper found that the product should stay.",
+        lambda f: (
+            _said(f, "lower", "decay 0.4 instead of 0.1, six epochs")
+            and _said(f, "higher", "decay 0 instead of 0.1, six", "decay 0.025 instead of 0.1, six")
+            and all(
+                f[f"decay 0.4 instead of 0.1, {where}"].difference.interval[1]
+                < f[f"decay 1.6 instead of 0.1, {where}"].difference.interval[0]
+                for where in ("six epochs, rate 0.003", "six epochs, rate 0.012")
+            )
+            and _said(f, "higher", "decay 0.4 instead of 0.1, new", "decay 1.6 instead of 0.1, new")
+            and all(
+                max(map(abs, f[f"decay 0.025 instead of 0.1, {where}"].difference.interval)) < 0.5
+                for where in ("new text, rate 0.003", "new text, rate 0.012")
+            )
+        ),
+    ),
     "cuts": (
         "Between 70 and 90 % of the run, if there is to be one cut. At 30 or 50 % it comes too "
         "early and at 95 % too late, each by more than matters; three smaller cuts cannot be told "
