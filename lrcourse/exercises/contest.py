@@ -15,7 +15,7 @@ import pandas as pd
 
 from lrcourse.evidence import Difference, Finding, above, measured
 from lrcourse.exercises.engine import Hint
-from lrcourse.experiments.recordings import read_recording
+from lrcourse.experiments.recordings import Recording, read_recording
 from lrcourse.experiments.repeating import declared, run_again
 from lrcourse.files import fingerprint, write_whole
 
@@ -43,9 +43,14 @@ class Contest:
     part: str = "one"
     pairs: int = PAIRS
 
+    @property
+    def recording(self) -> Recording:
+        """The small one also where a GPU has made a larger: an entry is trained on the CPU."""
+        return read_recording(self.experiment, "cpu")
+
     def judge(self, entry: Any) -> Generator[Hint, None, str]:
         """Train an entry and put it on the board; hints unless it ends lower, for sure."""
-        steps = declared(read_recording(self.experiment), self.part).steps
+        steps = declared(self.recording, self.part).steps
         rates = rates_of(entry, steps)
         if isinstance(rates, str):
             yield rates
@@ -55,7 +60,7 @@ class Contest:
 
     def race(self, schedule: Any, peak: float, name: str) -> Generator[Hint, None, str]:
         """Train a schedule, or what listens, at a peak; `name` draws the seeds."""
-        recording = read_recording(self.experiment)
+        recording = self.recording
         first = 10_000 + int(name[:6], 16)  # far from all that tune or teach
         base = declared(recording, self.part).schedules[self.baseline]
         tuned = recording.about["parts"][self.part]["tuned"][self.baseline]
