@@ -162,9 +162,8 @@ def main() -> int:
         print("The course will not run here yet. Do what stands above, then check again.")
         return 1
     kind = device().type
-    gpu = {"cuda": "an NVIDIA GPU is seen", "mps": "an Apple GPU is seen"}
-    seen = f"{gpu[kind]}; chapter 13 trains on it" if kind in gpu else "none is seen"
-    print(f"GPU: {seen}; no chapter needs one.")
+    gpu = {"cuda": "an NVIDIA GPU", "mps": "an Apple GPU", "cpu": "none"}
+    print(f"GPU: {gpu[kind]} is seen; chapter 13 trains on one, and no chapter needs one.")
     times = pace()
     print(
         f"Speed: what computes for {TYPICAL} s on the machine that timed the course takes about "

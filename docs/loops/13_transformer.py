@@ -57,5 +57,5 @@ for (window,) in loader:
     scheduler.step()
     losses.append(loss.detach())  # no .item() here: read them when all is done
 losses = torch.stack(losses).tolist()
-print(f"{len(used)} updates on {where}, highest rate {max(used):.4f}, last {used[-1]:.1e};", end=" ")
+print(f"{len(used)} updates, highest rate {max(used):.4f}, last {used[-1]:.1e},", end=" ")
 print(f"loss {losses[0]:.1f}, then {sum(losses[-20:]) / 20:.1f}")

@@ -62,7 +62,7 @@ class LiveSize:
 
 
 _SIZES = {
-    "cpu": LiveSize(context=32, layers=2, heads=2, width=32, batch=16, updates=600),
+    "cpu": LiveSize(context=32, layers=2, heads=2, width=32, batch=16, updates=480),
     "small": LiveSize(context=128, layers=6, heads=6, width=192, batch=32, updates=1200),
     "middle": LiveSize(context=128, layers=6, heads=6, width=384, batch=64, updates=1200),
     "large": LiveSize(context=256, layers=8, heads=8, width=512, batch=64, updates=1200),
