@@ -16,7 +16,8 @@ from lrcourse.data import Corpus
 from lrcourse.machine import device, device_name
 from lrcourse.models import GPT, sample
 
-__all__ = ["LiveSize", "by_counting", "choose", "free_memory", "live_size", "matmul_speed", "write"]
+__all__ = ["LiveSize", "by_counting", "choose", "continued", "free_memory", "live_size"]
+__all__ += ["matmul_speed"]
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ def by_counting(text: Corpus) -> tuple[float, float]:
     return single.item(), double.item()
 
 
-def write(model: GPT, text: Corpus, seed: int = 0, count: int = 160) -> str:
+def continued(model: GPT, text: Corpus, seed: int = 0, count: int = 160) -> str:
     """What a GPT writes after "def ", a character at a time, likely ones a bit preferred."""
     prompt: Tensor = text.encode("def ").to(text.train.device)
     written = text.decode(sample(model, prompt, count, temperature=0.8, seed=seed))
