@@ -14,6 +14,7 @@ from lrcourse.chapters import transformer
 from lrcourse.chapters.transformer import LiveSize, live_size, matmul_speed
 from lrcourse.data import sympy_corpus
 from lrcourse.experiments import repeating
+from lrcourse.experiments.recordings import read_recording
 from lrcourse.files import ROOT
 from lrcourse.models import GPT, next_token_loss
 from tools import notebooks
@@ -77,6 +78,14 @@ def test_a_speed_is_measured():
 def test_who_counts_knows_less_than_who_counts_pairs():
     single, double = transformer.by_counting(sympy_corpus())
     assert 2 < double < single < 4
+
+
+def test_a_pair_that_was_not_declared_is_judged_like_those_that_were():
+    race = read_recording("schedules", "cpu")
+    asked, declared = transformer.also(race, "cosine", "wsd"), race.finding("cosine instead of wsd")
+    assert str(asked) == str(declared)
+    with pytest.raises(KeyError):
+        transformer.also(race, "cosine", "a schedule that nobody recorded")
 
 
 @pytest.mark.slow

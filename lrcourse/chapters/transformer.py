@@ -13,10 +13,12 @@ import torch
 from torch import Tensor
 
 from lrcourse.data import Corpus
+from lrcourse.evidence import Finding, above
+from lrcourse.experiments.recordings import Recording
 from lrcourse.machine import device, device_name
 from lrcourse.models import GPT, sample
 
-__all__ = ["LiveSize", "by_counting", "choose", "continued", "free_memory", "live_size"]
+__all__ = ["LiveSize", "also", "by_counting", "choose", "continued", "free_memory", "live_size"]
 __all__ += ["matmul_speed"]
 
 
@@ -63,7 +65,7 @@ class LiveSize:
 
 
 _SIZES = {
-    "cpu": LiveSize(context=32, layers=2, heads=2, width=32, batch=16, updates=480),
+    "cpu": LiveSize(context=32, layers=2, heads=2, width=32, batch=16, updates=360),
     "small": LiveSize(context=128, layers=6, heads=6, width=192, batch=32, updates=1200),
     "middle": LiveSize(context=128, layers=6, heads=6, width=384, batch=64, updates=1200),
     "large": LiveSize(context=256, layers=8, heads=8, width=512, batch=64, updates=1200),
@@ -137,6 +139,16 @@ def by_counting(text: Corpus) -> tuple[float, float]:
     single = -(once / once.sum()).log()[following].mean()
     double = -(table / table.sum(1, keepdim=True)).log()[seen, following].mean()
     return single.item(), double.item()
+
+
+def also(recording: Recording, a: str, b: str) -> Finding:
+    """Two schedules of a recording that its declaration does not compare: asked when it was seen.
+
+    Raises:
+        KeyError: one of them was not recorded.
+    """
+    ends = recording.ends()
+    return Finding(f"{a} instead of {b}", above(ends[a], ends[b]), recording.about["margin"])
 
 
 def continued(model: GPT, text: Corpus, seed: int = 0, count: int = 160) -> str:
