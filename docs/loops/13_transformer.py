@@ -15,6 +15,7 @@ if torch.cuda.is_available():
     where = torch.device("cuda")
 elif torch.backends.mps.is_available():
     where = torch.device("mps")
+bf16 = where.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 class SmallGPT(nn.Module):
     def __init__(self, layers=2, heads=2):
@@ -25,14 +26,16 @@ class SmallGPT(nn.Module):
             batch_first=True, norm_first=True,
         )  # fmt: skip
         norm = nn.LayerNorm(width)
+        # Copies of one block: they begin alike.
         self.blocks = nn.TransformerEncoder(block, layers, norm, enable_nested_tensor=False)
         self.scores = nn.Linear(width, 128)
         mask = nn.Transformer.generate_square_subsequent_mask(context)
         self.register_buffer("mask", mask)  # so that it moves with the model
 
     def forward(self, x):
-        rows = self.token(x) + self.place.weight
-        return self.scores(self.blocks(rows, mask=self.mask, is_causal=True))
+        n = x.shape[1]  # a window may be shorter than the context
+        rows = self.token(x) + self.place.weight[:n]
+        return self.scores(self.blocks(rows, mask=self.mask[:n, :n], is_causal=True))
 
 windows = tokens[: len(tokens) // (context + 1) * (context + 1)].view(-1, context + 1)
 loader = DataLoader(TensorDataset(windows), batch_size=32, shuffle=True, drop_last=True)
@@ -46,7 +49,7 @@ scheduler = torch.optim.lr_scheduler.LambdaLR(
 losses, used = [], []
 for (window,) in loader:
     window = window.to(where)  # each minibatch, and not only the model
-    with torch.autocast(where.type, torch.bfloat16, enabled=where.type == "cuda"):
+    with torch.autocast(where.type, torch.bfloat16, enabled=bf16):
         scores = gpt(window[:, :-1])
     loss = nn.functional.cross_entropy(scores.float().flatten(0, 1), window[:, 1:].flatten())
     optimizer.zero_grad()
