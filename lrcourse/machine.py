@@ -119,7 +119,7 @@ def report() -> None:
     memory = psutil.virtual_memory()
     print("Python and packages ", measured(python=sys.version.split()[0], torch=torch.__version__))
     print("Cores and memory    ", measured(cores=os.cpu_count(), GiB=memory.total / 2**30))
-    print("Device for training ", measured(device=device().type))
+    print("Chapter 13 trains on", measured(device=device().type))
     found = [f"✘ {problem}" for problem in problems()]
     print(*(found or ["✔ This machine is ready."]), sep="\n")
 
@@ -162,8 +162,8 @@ def main() -> int:
         print("The course will not run here yet. Do what stands above, then check again.")
         return 1
     kind = device().type
-    gpu = {"cuda": "an NVIDIA GPU is seen", "mps": "an Apple GPU is seen", "cpu": "none is seen"}
-    print(f"GPU: {gpu[kind]}; no chapter needs one.")
+    gpu = {"cuda": "an NVIDIA GPU", "mps": "an Apple GPU", "cpu": "none"}
+    print(f"GPU: {gpu[kind]} is seen; chapter 13 trains on one, and no chapter needs one.")
     times = pace()
     print(
         f"Speed: what computes for {TYPICAL} s on the machine that timed the course takes about "

@@ -46,7 +46,7 @@ COMPARED: dict[str, int] = {
     "10_adaptive_optimizers": 24,
     "11_warmup": 28,
     "12_noam": 22,
-    "13_transformer": 66,
+    "13_transformer": 26,
     "14_llm_era": 42,
     "15_predicting_the_loss": 50,
     "17_watching_and_mending": 54,

@@ -14,5 +14,6 @@ TOLD_AGAIN = {
     "10_adaptive_optimizers",
     "11_warmup",
     "12_noam",
+    "13_transformer",
 }  # by the name of their file, without its ending
 REFERENCE = {"20_scheduler_reference"}  # to look up: none to work through

@@ -15,7 +15,7 @@ import pandas as pd
 
 from lrcourse.evidence import Difference, Finding, above, measured
 from lrcourse.exercises.engine import Hint
-from lrcourse.experiments.recordings import read_recording
+from lrcourse.experiments.recordings import Recording, read_recording
 from lrcourse.experiments.repeating import declared, run_again
 from lrcourse.files import fingerprint, write_whole
 
@@ -43,9 +43,14 @@ class Contest:
     part: str = "one"
     pairs: int = PAIRS
 
+    @property
+    def recording(self) -> Recording:
+        """The small one also where a GPU has made a larger: an entry is trained on the CPU."""
+        return read_recording(self.experiment, "cpu")
+
     def judge(self, entry: Any) -> Generator[Hint, None, str]:
         """Train an entry and put it on the board; hints unless it ends lower, for sure."""
-        steps = declared(read_recording(self.experiment), self.part).steps
+        steps = declared(self.recording, self.part).steps
         rates = rates_of(entry, steps)
         if isinstance(rates, str):
             yield rates
@@ -56,14 +61,13 @@ class Contest:
     def race(self, schedule: Any, peak: float, name: str) -> Generator[Hint, None, str]:
         """Train a schedule, or what listens, at a peak; `name` draws the seeds."""
         entries = {"entry": (schedule, peak), "base": self.tuned}
-        seeds, recording = self.seeds(name), read_recording(self.experiment)
-        ends = run_again(recording, entries, seeds=seeds, part=self.part)
+        ends = run_again(self.recording, entries, seeds=self.seeds(name), part=self.part)
         return (yield from self.place(ends, name))
 
     @property
     def tuned(self) -> tuple[Any, float]:
         """The baseline's schedule, and its recorded best peak."""
-        recording = read_recording(self.experiment)
+        recording = self.recording
         peak = recording.about["parts"][self.part]["tuned"][self.baseline]
         return declared(recording, self.part).schedules[self.baseline], peak
 
@@ -80,7 +84,7 @@ class Contest:
         if lost:
             yield f"{lost} of {self.pairs} runs diverged: the highest rate is too high."
         difference = above(ends["entry"], ends["base"])
-        margin = read_recording(self.experiment).about["margin"]
+        margin = self.recording.about["margin"]
         found = Finding(f"entry instead of {self.baseline}", difference, margin)
         place, count = post(self.name, name, difference)
         mean, (low, high) = difference.mean, difference.interval
