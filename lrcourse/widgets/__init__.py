@@ -168,7 +168,8 @@ def explorer(peak: Positive | None = None, total: Count | None = None) -> Widget
         peak: the rate at factor 1.
         total: updates in the run.
     """
-    models = recipes().reset_index()[["model", "year", "family", "stages"]].to_numpy().tolist()
+    shown = ["model", "year", "family", "stages"]
+    models = recipes().query("stages != ''").reset_index()[shown].to_numpy().tolist()
     return _shown(explorer, locals())
 
 
