@@ -12,5 +12,6 @@ TOLD_AGAIN = {
     "08_listening_to_the_loss",
     "09_compose_your_own",
     "12_noam",
+    "14_llm_era",
 }  # by the name of their file, without its ending
 REFERENCE = {"20_scheduler_reference"}  # to look up: none to work through
