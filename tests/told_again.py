@@ -11,6 +11,8 @@ TOLD_AGAIN = {
     "07_cycles",
     "08_listening_to_the_loss",
     "09_compose_your_own",
+    "10_adaptive_optimizers",
+    "11_warmup",
     "12_noam",
     "14_llm_era",
 }  # by the name of their file, without its ending

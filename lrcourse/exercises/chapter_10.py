@@ -1,75 +1,69 @@
 """Checks of chapter 10, Adaptive optimizers."""
 
+from collections.abc import Generator
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from schedulefree import AdamWScheduleFree  # type: ignore[import-untyped]
+from torch import nn
 from torch.nn.functional import cross_entropy
-from torch.optim import Adam, RMSprop
 
-from lrcourse.data import digits
-from lrcourse.exercises.engine import Hints, agrees, number, update, weights
-from lrcourse.models import MLP
-from lrcourse.schedules import Constant, Linear
+from lrcourse.data import digits, sympy_text
+from lrcourse.exercises.contest import Contest
+from lrcourse.exercises.engine import Hint, Hints, update, weights
+from lrcourse.experiments.recordings import read_recording
+from lrcourse.experiments.repeating import run_again
+from lrcourse.files import fingerprint
+from lrcourse.models import MLP, NextCharacter
 
-
-def check_10_first(answer: Any) -> Hints:
-    """How far RMSprop's first update moves a weight."""
-    w = torch.zeros(1, dtype=torch.float64, requires_grad=True)
-    w.grad = torch.full_like(w, 5.0)
-    RMSprop([w], lr=0.001, alpha=0.9).step()
-    hint = "How large is v after one update? Then take its root."
-    slips = {
-        0.001: "That is Adam's first update. RMSprop corrects nothing at the start.",
-        0.005: "That is SGD's first update. RMSprop divides by the gradient's size.",
-        0.01: "That is the step for alpha = 0.99. How large is v after one update here?",
-    }
-    yield number(answer, abs(w.item()), hint=hint, slips=slips)
+UPDATES, PAIRS = 2000, 8  # as recorded; eight pairs, since an entry trains run by run
 
 
-def check_10_window(answer: Any) -> Hints:
-    """Over how many updates AdamW's weights are an average."""
-    share = 0.0003 * 0.1
-    slips = {
-        share: "That is the share of the weights that one update takes away. Turn it upside down."
-    }
-    hint = "Which share does each update forget?"
-    yield number(answer, 1 / share, rel=0.02, hint=hint, slips=slips)
+class _Spent(Exception):
+    """An entry asks for more minibatches than it may have."""
 
 
-def check_10_mean(answer: Any) -> Hints:
-    """The schedule that weighs updates as the mean of the last 300 weights does."""
-    right = Constant(1.0, 700) >> Linear(1, 0, 300)  # update t is in 1000 - t of the 300 weights
-    told = "At t = {0} it gives {1:.4g}. In how many of the 300 is update {0}?".format
-    yield agrees(answer, right, [*range(0, 1000, 50), 699, 700, 701, 999], told=told)
+def _end(answer: Any, seed: int) -> float:
+    """The test loss of the model that an entry trains, within the budget."""
+    text, model, asked = sympy_text(), NextCharacter(seed=seed), 0
+    batches = text.batches(64, seed)
+
+    def counted(t: int) -> Any:
+        nonlocal asked
+        asked += 1
+        if asked > UPDATES:
+            raise _Spent
+        return batches(t)
+
+    trained = answer(model, counted, UPDATES)
+    if not isinstance(trained, nn.Module):
+        raise TypeError("it must return the model that is to be judged")
+    with torch.no_grad():
+        loss = text.score(trained)["test_loss"].item()
+    return loss if np.isfinite(loss) else np.nan
 
 
-def check_10_adam(answer: Any) -> Hints:
-    """One update of Adam as a function."""
-    generator = torch.Generator().manual_seed(0)
-    sizes = torch.tensor([1.0, 100.0, 1e-3, 1e-9], dtype=torch.float64)
-    ours = torch.ones(4, dtype=torch.float64)
-    theirs = ours.clone().requires_grad_(True)
-    optimizer, seen = Adam([theirs], lr=0.01), {"m": 0 * ours, "v": 0 * ours}
-    for t in range(50):
-        pull = sizes * (1 + 0.5 * torch.randn(4, generator=generator, dtype=torch.float64))
-        before = ours.clone()
-        ours = answer(ours, pull.clone(), seen, t, 0.01)
-        if not isinstance(ours, torch.Tensor) or ours.shape != before.shape:
-            yield "It must return the new weights."
-        start = theirs.detach().clone()
-        theirs.grad = pull
-        optimizer.step()
-        times = ((ours - before) / (theirs.detach() - start)).detach()
-        if not torch.allclose(times[:2], torch.ones(2, dtype=times.dtype), rtol=1e-6):
-            yield f"Update {t} of a common weight is {times[0]:.3g} times torch's."
-        if not torch.allclose(times, torch.ones_like(times), rtol=1e-6):
-            small = f"With a gradient of 1e-9 update {t} is {times[-1]:.3g} times torch's"
-            yield f"Common weights move as they should. {small}: what else is as small as that?"
+def check_10_open(answer: Any) -> Generator[Hint, None, str]:
+    """A loop that trains the small network, and ends below AdamW along a line."""
+    if not callable(answer) or isinstance(answer, type):
+        yield "A function is asked for: of a model, its minibatches and the number of updates."
+        return ""  # nothing behind a hint is run
+    try:
+        first = _end(answer, seed=0)
+    except _Spent:
+        yield f"It asks for more than {UPDATES} minibatches: that is the budget."
+        return ""
+    contest = Contest("10 open", "averages", "linear", part="AdamW", pairs=PAIRS)
+    name = fingerprint([f"{first:.4g}"])  # what it comes to on one seed: another entry, other seeds
+    seeds, recording = contest.seeds(name), read_recording(contest.experiment)
+    ends = run_again(recording, {"base": contest.tuned}, seeds=seeds, part=contest.part)
+    ends["entry"] = pd.Series({seed: _end(answer, seed) for seed in seeds})
+    return (yield from contest.place(ends, name))
 
 
-def check_10_modes(answer: Any) -> Hints:
+def check_10_repair(answer: Any) -> Hints:
     """A loop for a schedule-free optimizer, scored and left in the right mode."""
     data = digits()
     batches = data.batches(100)

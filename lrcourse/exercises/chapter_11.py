@@ -1,44 +1,24 @@
 """Checks of chapter 11, Warmup."""
 
-import math
+from collections.abc import Generator
 from typing import Any
 
 import numpy as np
 
-from lrcourse.exercises.engine import Hints, agrees, number, parting, rates_under
-from lrcourse.schedules import Constant, Linear, Warmup, values
+from lrcourse.exercises.contest import Contest, rates_of
+from lrcourse.exercises.engine import Hint, Hints, parting, rates_under
+from lrcourse.schedules import Constant, Linear, values
 
 
-def check_11_rate(answer: Any) -> Hints:
-    """The rate a quarter of the way up a warmup that does not start at 0."""
-    hint = "Which share of the rise is done at t = 500?"
-    slips = {
-        1e-3 * Warmup(2000)(500): "That line starts at 0. This one starts at 2e-5, and has "
-        "less left to rise.",
-        2e-5 + 2.5e-4: "It rises by what lies between start and target, not by the whole target.",
-    }
-    yield number(answer, 1e-3 * Warmup(2000, 0.02)(500), rel=1e-3, hint=hint, slips=slips)
-
-
-def check_11_length(answer: Any) -> Hints:
-    """The warmup that Ma and Yarats advise for these betas."""
-    slips = {2 / (1 - 0.9): "That is from β₁. Which of the two belongs to the squares?"}
-    yield number(answer, 2 / (1 - 0.95), hint="It is 2 / (1 − β₂).", slips=slips)
-
-
-def check_11_epochs(answer: Any) -> Hints:
-    """A function of t: a warmup over three epochs, in updates."""
-    right = Warmup(360, 0.1)
-
-    def told(t: int, mine: float) -> str:
-        if t == 1 and math.isclose(mine, Warmup(3, 0.1)(1), rel_tol=1e-6):
-            return "It is up after 3 updates: it takes updates for epochs."
-        if t == 1 and math.isclose(mine, 0.1):
-            return "It waits for a whole epoch before it rises: let it rise with every update."
-        return f"At t = {t} it gives {mine:.7g}, and {right(t):.7g} is right."
-
-    times = (0, 1, 60, 119, 120, 121, 240, 359, 360, 361, 5000)
-    yield agrees(answer, right, times, told=told)
+def check_11_open(answer: Any) -> Generator[Hint, None, str]:
+    """Rates that reach twice the best peak of a run without warmup, and end below that run."""
+    rates = rates_of(answer, 600)
+    if isinstance(rates, str):
+        yield rates
+    elif rates.max() < 0.0274:
+        yield f"Your highest rate is {rates.max():.4g}, and it must be at least 0.0274."
+    part = "AdamW, batch 16"
+    return (yield from Contest("11 open", "warmup", "without", part).judge(answer))
 
 
 def check_11_repair(answer: Any) -> Hints:
@@ -60,14 +40,3 @@ def check_11_repair(answer: Any) -> Hints:
             seen = f"the first cut comes at update {cuts[0]}" if len(cuts) else "it is never cut"
             yield f"{told} {seen}: from where does the second part count?"
         yield f"{told} all is well up to update {wrong}: then the rate is {rates[wrong]:.3g}."
-
-
-def check_11_sensitivity(answer: Any) -> Hints:
-    """A function: losses at several rates and the loss before → the sensitivity."""
-    cases = {(3.0, 2.0, 2.5): 0.5, (3.0, 2.0, 9.0): 1.0, (3.0, 2.0, math.nan): 1.0}
-
-    def told(losses: tuple[float, float, float], mine: float) -> str:
-        why = "" if losses[-1] < 4 else " At the last rate it is lost, or worse than untrained."
-        return f"For {losses}, untrained 4, it gives {mine:.4g}, not {cases[losses]:g}.{why}"
-
-    yield agrees(lambda case: answer(np.array(case), 4.0), cases.__getitem__, cases, told=told)

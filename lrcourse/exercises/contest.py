@@ -55,21 +55,33 @@ class Contest:
 
     def race(self, schedule: Any, peak: float, name: str) -> Generator[Hint, None, str]:
         """Train a schedule, or what listens, at a peak; `name` draws the seeds."""
+        entries = {"entry": (schedule, peak), "base": self.tuned}
+        seeds, recording = self.seeds(name), read_recording(self.experiment)
+        ends = run_again(recording, entries, seeds=seeds, part=self.part)
+        return (yield from self.place(ends, name))
+
+    @property
+    def tuned(self) -> tuple[Any, float]:
+        """The baseline's schedule, and its recorded best peak."""
         recording = read_recording(self.experiment)
-        first = 10_000 + int(name[:6], 16)  # far from all that tune or teach
-        base = declared(recording, self.part).schedules[self.baseline]
-        tuned = recording.about["parts"][self.part]["tuned"][self.baseline]
-        ends = run_again(
-            recording,
-            {"entry": (schedule, peak), "base": (base, tuned)},
-            seeds=range(first, first + self.pairs),
-            part=self.part,
-        )
+        peak = recording.about["parts"][self.part]["tuned"][self.baseline]
+        return declared(recording, self.part).schedules[self.baseline], peak
+
+    def seeds(self, name: str) -> range:
+        """The seeds that the name of an entry draws: far from all that tune or teach."""
+        first = 10_000 + int(name[:6], 16)
+        return range(first, first + self.pairs)
+
+    def place(self, ends: pd.DataFrame, name: str) -> Generator[Hint, None, str]:
+        """Put an entry on the board by its test losses beside the baseline's, "entry" and "base";
+        hints unless it ends lower, for sure.
+        """
         lost = int(ends["entry"].isna().sum())
         if lost:
             yield f"{lost} of {self.pairs} runs diverged: the highest rate is too high."
         difference = above(ends["entry"], ends["base"])
-        found = Finding(f"entry instead of {self.baseline}", difference, recording.about["margin"])
+        margin = read_recording(self.experiment).about["margin"]
+        found = Finding(f"entry instead of {self.baseline}", difference, margin)
         place, count = post(self.name, name, difference)
         mean, (low, high) = difference.mean, difference.interval
         if not found.verdict.startswith("lower"):

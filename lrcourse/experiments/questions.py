@@ -589,7 +589,45 @@ def _warmup(scale: Scale) -> dict[str, Part]:
     for (name, kind), batch in product(kinds.items(), (16, 256)):
         peaks = [first[name] * 2**i for i in range(7)]
         found[f"{name}, batch {batch}"] = Part(plans, peaks, n, batch, **kind)
+    bare: dict[str, Any] = {"settings": {"weight_decay": 0.1, "betas": (0.0, 0.999)}}
+    # Added later: if it is Adam's unsettled mean of gradients that wants a warmup, this gains less.
+    found["AdamW with β₁ = 0, batch 16"] = Part(
+        plans, found["AdamW, batch 16"].peaks, n, 16, **bare
+    )
     return found
+
+
+def _scaled_rate(scale: Scale) -> dict[str, Part]:
+    """The best rate of batches of 16, as `warmup` found it, times what the batch has grown."""
+    n, rise, found = 600, 60, {}
+    plans: dict[str, Schedule] = {"without": Linear(1, 0, n)}
+    plans["10 %"] = Warmup(rise) >> Linear(1, 0, n - rise)
+    sgd: dict[str, Any] = {"optimizer": SGD, "settings": {"momentum": 0.9}}
+    for times in (16, 32):
+        found[f"{times} times"] = Part(plans, [0.0527 * times], n, 256, seeds=32, **sgd)
+    return found
+
+
+def _warmup_length(scale: Scale) -> dict[str, Part]:
+    """A quarter of the updates of `warmup`, and four times as many: a share, or a number?"""
+    adamw: dict[str, Any] = {"settings": {"weight_decay": 0.1}}
+    found = {}
+    for n, first, rises in ((150, 0.004, (15, 60)), (2400, 0.001, (15, 60, 240))):
+        plans: dict[str, Schedule] = {"without": Linear(1, 0, n)}
+        for rise in rises:
+            plans[f"{rise} updates"] = Warmup(rise) >> Linear(1, 0, n - rise)
+        peaks = [first * 2**i for i in range(7)]
+        found[f"a run of {n}"] = Part(plans, peaks, n, 16, **adamw)
+    return found
+
+
+def _warmup_length_contrasts(parts: Mapping[str, Part]) -> list[Contrast]:
+    short, long = parts
+    asked = _each({"without": ("15 updates", "60 updates")})(parts)
+    for title, share, number in ((short, 15, 60), (long, 240, 60)):
+        what = f"10 % instead of 60 updates, {title}"
+        asked.append(Contrast(what, f"{title}/{share} updates", f"{title}/{number} updates"))
+    return asked
 
 
 def _qk_norm(scale: Scale) -> dict[str, Part]:
@@ -808,7 +846,25 @@ EXPERIMENTS = {
         _each({"without": ("2 %", "10 %", "40 %")}),
         tried=(
             "a network of one hidden layer that guesses the next character; 600 updates, a "
-            "straight warmup over the share named, then a straight line to zero"
+            "straight warmup over the share named, then a straight line to zero; the part with "
+            "β₁ = 0 was added after the others had been seen"
+        ),
+    ),
+    "scaled-rate": Experiment(
+        "Does a rate that was scaled up with the batch need a warmup?", 11,
+        "Goyal et al. 2017: 32 times the batch, 32 times the rate, and a warmup", _scaled_rate,
+        _each({"without": ("10 %",)}),
+        tried=(
+            "a network of one hidden layer that guesses the next character; SGD with momentum in "
+            "batches of 256, 600 updates, at 16 and 32 times the best rate of batches of 16"
+        ),
+    ),
+    "warmup-length": Experiment(
+        "Is the length of a warmup a share of the run, or a number of updates?", 11,
+        "Ma and Yarats 2019: a number", _warmup_length, _warmup_length_contrasts,
+        tried=(
+            "a network of one hidden layer that guesses the next character; AdamW in batches of "
+            "16, 150 and 2400 updates, a straight warmup, then a straight line to zero"
         ),
     ),
     "qk-norm": Experiment(
