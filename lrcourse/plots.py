@@ -31,7 +31,7 @@ from PIL import Image
 from lrcourse.arguments import check_argument, refuse
 from lrcourse.evidence import Finding
 
-__all__ = ["Picture", "bands", "charts", "contours", "forest", "lines", "panels", "picture"]
+__all__ = ["Picture", "charts", "contours", "forest", "lines", "panels", "picture"]
 __all__ += ["terrain", "training", "u_curve"]
 
 _Limits = tuple[float | None, float | None] | None
@@ -270,29 +270,6 @@ def lines(
             top.set_ylim(*ylim)
         _finish(top, y, log, across, down)
         bottom.set_xlabel(x)
-    return made
-
-
-def bands(
-    curves: Mapping[str, ArrayLike], *, x: str, y: str, alt: str, title: str = "", log: str = ""
-) -> Picture:
-    """Many runs a name: their mean, and a band that holds the middle 80 % of them.
-
-    Args:
-        curves: name → array of shape (runs, points).
-        x, y, alt, title, log: as in `lines`.
-    """
-    with picture(alt, title, 4.0) as made:
-        axes = made.figure.subplots()
-        for name, runs in _some("curves", curves).items():
-            values = np.asarray(runs, dtype=float)
-            if values.ndim != 2:
-                refuse(f"the shape of {name!r}", values.shape, "(runs, points)")
-            low, high = np.quantile(values, [0.1, 0.9], axis=0)
-            (line,) = axes.plot(values.mean(axis=0), label=name)
-            axes.fill_between(range(len(low)), low, high, color=line.get_color(), alpha=0.2, lw=0)
-        _finish(axes, y, log)
-        axes.set_xlabel(x)
     return made
 
 

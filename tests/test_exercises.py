@@ -134,16 +134,18 @@ def with_noam(parameters, width, warmup, factor, first=1, least=0, lr=1.0, power
     return optimizer, LambdaLR(optimizer, rate)
 
 
-def freely(model, optimizer, batches, updates, every, score, at_y=False, left=True):
+def freely(model, optimizer, batches, updates, every, score, at_y=False, left=True, both=True):
     """Train with a schedule-free optimizer, as chapter 10 asks for, with mistakes if told so."""
     scores = []
     for t in range(updates):
+        model.train()
         optimizer.train()
         x, y = batches(t)
         optimizer.zero_grad()
         cross_entropy(model(x), y).backward()
         optimizer.step()
         if (t + 1) % every == 0:
+            model.train(not both)
             if not at_y:
                 optimizer.eval()
             scores.append(score(model))
@@ -387,10 +389,11 @@ LIKELY = {
         (lambda *a: [1, 2, 3], "30 updates"),
         (lambda *a: freely(*a, at_y=True), "weights that gradients are taken at"),
         (lambda *a: freely(*a, left=False), "In which mode"),
+        (lambda *a: freely(*a, both=False), "modes of its own"),
     ],
     "11 open": [
         (0.0274, "A function is asked for"),
-        (lambda t: 0.0137 * (1 - t / 600), "Your highest rate is 0.0137"),
+        (lambda t: 0.0274 * (1 - t / 600), "0.0274 or more: 1, and at least ten"),
         (lambda t: 0.03 if t < 599 else -1e-5, "At t = 599 the rate is -1e-05"),
         (lambda t: 0.0, "nothing is learned"),
     ],

@@ -43,7 +43,6 @@ def pictures():
             across={"1": 1},
             down={"2": 2},
         ),
-        "bands": plots.bands({"a": np.random.default_rng(0).random((5, 9))}, x="x", y="y", **words),
         "forest": plots.forest(FOUND, x="per cent", **words),
         "panels": plots.panels(
             {"a": [1, 2], "b": ([0, 9], [3, 1])}, x="x", y="y", **words, ylim=(0, 4)

@@ -43,5 +43,4 @@ for _ in range(epochs):
         log.append((rate, (moved.norm() / before.norm()).item()))
 longest = max(range(updates), key=lambda t: log[t][1])
 print(f"rates: first {log[0][0]:.5f}, at the end of the warmup {log[warmup - 1][0]:.5f},", end=" ")
-print(f"last {log[-1][0]:.6f}; the longest relative update is in the first half:", end=" ")
-print(longest < updates / 2)
+print(f"last {log[-1][0]:.6f}; the longest relative update is the first: {longest == 0}")

@@ -89,6 +89,10 @@ def check_10_repair(answer: Any) -> Hints:
     optimizer.eval()
 
     mine, optimizer = made()
+    modes = []  # of the model: training wherever gradients are taken, and nowhere else
+    mine.register_forward_hook(
+        lambda one, *_: modes.append(one.training == torch.is_grad_enabled())
+    )
     told = answer(mine, optimizer, batches, 30, 10, score)
     if np.shape(told) != (3,):
         yield "It must return the three scores of a run with 30 updates and every = 10."
@@ -98,3 +102,8 @@ def check_10_repair(answer: Any) -> Hints:
         yield "The scores are off: does it make 30 updates, all in the optimizer's training mode?"
     if not torch.allclose(weights(mine), weights(model), atol=1e-5):
         yield "The scores are right. In which mode does it leave the weights at the end?"
+    if not all(modes):
+        yield (
+            "The optimizer's modes are right. But a model with dropout or batch norm has modes of "
+            "its own: model.eval() before the score, model.train() before the next update."
+        )

@@ -830,7 +830,8 @@ EXPERIMENTS = {
             "a network of one hidden layer that guesses the next character, 2000 updates at a "
             "constant rate; the plain mean of the weights that the last updates leave, or the "
             "average that schedulefree keeps; each with its own best rate; a weight decay of 0.01, "
-            "and 0.1 in two parts that were added after the others had been seen"
+            "none in schedule-free as its package sets it, and 0.1 in two parts that were added "
+            "after the others had been seen"
         ),
     ),
     "muon": Experiment(
