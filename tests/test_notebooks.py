@@ -47,7 +47,7 @@ COMPARED: dict[str, int] = {
     "11_warmup": 28,
     "12_noam": 22,
     "13_transformer": 26,
-    "14_llm_era": 42,
+    "14_llm_era": 22,
     "15_predicting_the_loss": 50,
     "17_watching_and_mending": 54,
     "16_batch_and_horizon": 44,

@@ -15,5 +15,6 @@ TOLD_AGAIN = {
     "11_warmup",
     "12_noam",
     "13_transformer",
+    "14_llm_era",
 }  # by the name of their file, without its ending
 REFERENCE = {"20_scheduler_reference"}  # to look up: none to work through

@@ -5,8 +5,10 @@ A row gives a schedule as its stages, each a curve and the part of it that was r
     linear 0 1 2000; cosine 1 0.1 598000 @ 0:464323
 
 is a warmup and a cosine that was planned for 598 000 steps and stopped at 464 323. A curve is
-`linear start end length`, `cosine start end length`, `constant factor length`, or
-`isqrt warmup`, a warmup and 1/√t after it. Lengths are in the unit of the row.
+`linear start end length`, `cosine`, `sqrt` (1 − √) or `exponential` with the same numbers,
+`constant factor length`, or `isqrt warmup`, a warmup and 1/√t after it. Lengths are in the unit of
+the row. Where a source does not say enough for a curve, a row has no stages; what it does not give
+is empty, and a `note` says what is doubtful.
 """
 
 from collections.abc import Callable
@@ -14,15 +16,24 @@ from dataclasses import dataclass
 from functools import reduce
 from operator import rshift
 
-import numpy as np
 import pandas as pd
 
 from lrcourse.arguments import Steps, refuse
 from lrcourse.files import ROOT
-from lrcourse.schedules import Constant, Cosine, FloatArray, InverseSqrt, Linear, Schedule
+from lrcourse.schedules import (
+    Constant,
+    Cosine,
+    Exponential,
+    FloatArray,
+    InverseSqrt,
+    Linear,
+    OneMinusSqrt,
+    Schedule,
+)
 
-__all__ = ["PATH", "Excerpt", "curve", "recipes", "schedule"]
+__all__ = ["PATH", "Excerpt", "recipes", "schedule"]
 
+_NUMBERS = ("peak", "warmup", "total", "end")
 PATH = ROOT / "data" / "llm_schedules.csv"
 """The table, with a source for each row."""
 
@@ -31,8 +42,8 @@ PATH = ROOT / "data" / "llm_schedules.csv"
 class Excerpt(Schedule):
     """`whole` from its step `first` up to, not including, its step `last`.
 
-    >>> Excerpt(Linear(1, 0, 10), 4, 7)(np.arange(5))
-    array([0.6, 0.5, 0.4, 0.3, 0.3])
+    >>> [round(float(Excerpt(Linear(1, 0, 10), 4, 7)(t)), 1) for t in range(5)]
+    [0.6, 0.5, 0.4, 0.3, 0.3]
     """
 
     whole: Schedule
@@ -57,6 +68,10 @@ class Excerpt(Schedule):
 _CURVES: dict[str, Callable[..., Schedule]] = {
     "linear": lambda start, end, length: Linear(start, end, int(length)),
     "cosine": lambda start, end, length: Cosine(int(length), end=end, start=start),
+    "sqrt": lambda start, end, length: OneMinusSqrt(int(length), end=end, start=start),
+    "exponential": lambda start, end, length: Exponential(
+        (end / start) ** (1 / length), int(length)
+    ).scale(start),
     "constant": lambda factor, length: Constant(factor, int(length)),
     "isqrt": lambda warmup: InverseSqrt(int(warmup)),
 }
@@ -90,26 +105,7 @@ first=0, last=48)
 
 
 def recipes() -> pd.DataFrame:
-    """The table, indexed by model, with a `schedule` made of each row's stages."""
-    frame = pd.read_csv(PATH).set_index("model")
-    return frame.assign(schedule=[schedule(stages) for stages in frame["stages"]])
-
-
-def curve(plan: Schedule, points: int = 401) -> tuple[FloatArray, FloatArray]:
-    """Progress from 0 to 1, and the factor there: what one draws of a run of any length.
-
-    The last point is the run's last step, so that a floor which is only held after the end does
-    not show. Seams get points of their own.
-
-    >>> progress, factor = curve(Linear(1, 0, 1000), points=3)
-    >>> progress, factor.round(3)
-    (array([0.   , 0.499, 0.999]), array([1.   , 0.501, 0.001]))
-    """
-    total = plan.length
-    if not total:
-        refuse("plan", plan, "a schedule with a length to be drawn over")
-    steps = np.linspace(0, total - 1, points).astype(np.int64)
-    seams = np.cumsum([part.length or 0 for part in getattr(plan, "parts", ())], dtype=np.int64)
-    near = [seam + side for seam in seams[:-1] for side in (-1, 0)]
-    steps = np.unique(np.append(steps, near).astype(np.int64))
-    return steps / total, plan(steps)
+    """The table, indexed by model; `schedule` is made of a row's stages, None where it has none."""
+    frame = pd.read_csv(PATH, keep_default_na=False, na_values=dict.fromkeys(_NUMBERS, ""))
+    plans = [schedule(stages) if stages else None for stages in frame["stages"]]
+    return frame.assign(schedule=plans).set_index("model")

@@ -1,5 +1,6 @@
 """Checks of chapter 14, The LLM era."""
 
+from collections.abc import Generator
 from typing import Any
 
 import numpy as np
@@ -8,54 +9,29 @@ from torch import Tensor
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
-from lrcourse.chapters.recipes import schedule
 from lrcourse.data import digits
-from lrcourse.exercises.engine import Hints, agrees, number, update, weights
+from lrcourse.exercises.contest import Contest, rates_of
+from lrcourse.exercises.engine import Hint, Hints, update, weights
 from lrcourse.models import MLP
-from lrcourse.schedules import Constant, Cosine, Linear, OneMinusSqrt, Warmup
+from lrcourse.schedules import Constant, Linear, Warmup, values
 
 
-def check_14_ledger(answer: Any) -> Hints:
-    """How many updates four finished models take with one trunk."""
-    horizons = np.array([1000, 2000, 4000, 8000])
-    trunk, cooldowns = 0.9 * horizons.max(), 0.1 * horizons.sum()
-    hint = "One trunk, and four cooldowns."
-    slips = {
-        horizons.sum(): "That is one run for each. How much do they share?",
-        horizons.max() + cooldowns: "The trunk may end where its last cooldown branches off.",
-    }
-    yield number(answer, trunk + cooldowns, rel=1e-6, hint=hint, slips=slips)
-
-
-def check_14_plan(answer: Any) -> Hints:
-    """A function of t: warmup, trunk, 1 − sqrt down to a twentieth."""
-    right = Warmup(200) >> Constant(1.0, 4800) >> OneMinusSqrt(1000, end=0.05) >> Constant(0.05)
-    if not callable(answer):
-        yield "A function of t is asked for: a schedule, for instance."
-    times = [0, 1, 100, 199, 200, 201, 4999, 5000, 5001, 5250, 5999, 6000, 6001, 9000]
-    told = "At t = {} it gives {:.4g}. Which part is that, and how far is it?".format
-    yield agrees(answer, right, times, rel=1e-5, told=told)
-
-
-def check_14_stages(answer: Any) -> Hints:
-    """The text of a run's stages: a cosine, cut and brought to zero."""
-    if not isinstance(answer, str):
-        yield "Give the text of the stages, in quotes."
-    plan = schedule(answer)
-    whole = Cosine(99_500, end=0.1)
-    right = Warmup(500) >> whole.take(59_500) >> Linear(whole(59_500), 0, 5_000)
-    if plan.length != right.length:
-        yield f"It is {plan.length} steps long, not {right.length}."
-
-    def told(step: int, stands: float) -> str:
-        if step < 60_000:
-            why = "How long was the cosine planned to be, and which of its steps were run?"
-        else:
-            why = "Where does the line begin and end?"
-        return f"At step {step} it stands at {stands:.4f}. {why}"
-
-    steps = [0, 250, 500, 10_000, 30_000, 59_999, 60_000, 62_500, 64_999, 65_000]
-    yield agrees(plan, right, steps, rel=2e-3, told=told)
+def check_14_open(answer: Any) -> Generator[Hint, None, str]:
+    """Rates that could be branched at update 500, and end below a cooldown over a tenth."""
+    rates = rates_of(answer, 1000)
+    if isinstance(rates, str):
+        yield rates
+        return ""
+    peak = rates[100]
+    off = np.flatnonzero(~np.isclose(rates[:500], values(Warmup(100), 500, peak), rtol=0.01))
+    if len(off):
+        t = off[0]
+        yield (
+            f"At t = {t} the rate is {rates[t]:.4g}: until t = 500 it is to be a warmup in a "
+            f"straight line over 100 updates, and then stay, at {peak:.4g}."
+        )
+        return ""
+    return (yield from Contest("14 open", "cooldown", "10 %", pairs=8).judge(answer))
 
 
 def _trunk(at: int) -> tuple[torch.nn.Module, AdamW]:
@@ -81,7 +57,7 @@ def _cooled(at: int, count: int, clock: int, first: int) -> Tensor:
     return weights(model)
 
 
-def check_14_branch(answer: Any) -> Hints:
+def check_14_repair(answer: Any) -> Hints:
     """A function that branches a cooldown off a trunk, and leaves the trunk as it is."""
     at, count = 24, 12
     (trunk, optimizer), batches = _trunk(at), digits().batches(32)

@@ -168,8 +168,14 @@ def explorer(peak: Positive | None = None, total: Count | None = None) -> Widget
         peak: the rate at factor 1.
         total: updates in the run.
     """
-    models = recipes().reset_index()[["model", "year", "family", "stages"]].to_numpy().tolist()
+    models = _named_models()
     return _shown(explorer, locals())
+
+
+def _named_models() -> list[list[Any]]:
+    """Those whose curve is known: [model, year, family, stages]."""
+    known = recipes().query("stages != ''").reset_index()
+    return known[["model", "year", "family", "stages"]].to_numpy().tolist()
 
 
 def plateau(patience: Steps | None = None, noise: Share | None = None) -> Widget:

@@ -124,6 +124,11 @@ export function stages(text) {
   const curves = {
     linear: (start, end, length) => ({ family: "Linear", start, end, length }),
     cosine: (start, end, length) => ({ family: "Cosine", start, end, length }),
+    sqrt: (start, end, length) => ({ family: "OneMinusSqrt", start, end, length }),
+    exponential: (start, end, length) => ({
+      family: "Product",
+      parts: [{ family: "Exponential", gamma: (end / start) ** (1 / length), length }, { family: "Constant", factor: start, length }],
+    }),
     constant: (factor, length) => ({ family: "Constant", factor, length }),
     isqrt: (warmup) => ({ family: "InverseSqrt", warmup }),
   }
