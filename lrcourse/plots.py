@@ -142,10 +142,9 @@ def _references(axes: Axes, across: Mapping[str, float], down: Mapping[str, floa
     curves = [np.asarray(curve.get_ydata(), float) for curve in axes.lines]
     for name, value in across.items():
         axes.axhline(value, **line)
-        gaps = [min((abs(curve[end] - value) for curve in curves), default=0) for end in (0, -1)]
-        left = gaps[0] > gaps[1]  # the name stands where no curve is near
-        at, offset = ((0, value), (2, -5)) if left else ((1, value), (-2, -5))
-        _note(axes, name, at, ("axes fraction", "data"), offset, bbox=dict(_PLAIN))
+        first, last = (min([abs(c[end] - value) for c in curves], default=0) for end in (0, -1))
+        edge, by = (0, 2) if first > last else (1, -2)  # the name stands where no curve is near
+        _note(axes, name, (edge, value), ("axes fraction", "data"), (by, -5), bbox=dict(_PLAIN))
     for name, value in down.items():
         axes.axvline(value, **line)
         at = axes.transData.transform((value, axes.get_ylim()[0]))
