@@ -234,6 +234,82 @@ def _cooldown(scale: Scale) -> dict[str, Part]:
     return {"one": _gpt(scale, plans)}
 
 
+_HORIZONS, _RISE = (500, 1000, 2000), 50
+_SHARED = 0.0073
+"""The peak of all branches: the best one of the longest, by a pilot on the tuning seeds."""
+
+
+def _shared(n: int) -> str:
+    """The part whose branch has the shared peak; the longest one's own peak is that."""
+    return f"{n} updates" + (", shared peak" if n < _HORIZONS[-1] else "")
+
+
+def _branches(scale: Scale) -> dict[str, Part]:
+    """Branches of one trunk against a plan for each length; ways on from a finished run."""
+    longest, found = _HORIZONS[-1], {}
+    for n in _HORIZONS:
+        plans: dict[str, Schedule] = {
+            "branch": wsd(n, _RISE, n // 5),
+            "cosine": plan("cosine", n, warmup=_RISE),
+            "line": plan("linear", n, warmup=_RISE),
+        }
+        found[f"{n} updates"] = _gpt(scale, plans, n)
+        if n < longest:
+            one = {"branch": plans["branch"]}
+            found[_shared(n)] = _gpt(scale, one, n, peaks=[_SHARED], tuning=1)
+    first, rest = 1000, longest - 1000
+    finished = Warmup(_RISE) >> Cosine(first - _RISE, end=0.1)
+    straight = plan("linear", first, warmup=_RISE)
+
+    def raised(before: Schedule, at: float, to: float) -> Schedule:
+        return before >> Linear(at, to, _RISE) >> Linear(to, 0, rest - _RISE)
+
+    going: dict[str, Schedule] = {
+        "held": finished >> Constant(0.1, rest),
+        "held, then to zero": finished >> Constant(0.1, rest - 400) >> Linear(0.1, 0, 400),
+        "to a quarter": raised(finished, 0.1, 0.25),
+        "to the peak": raised(finished, 0.1, 1.0),
+        "from zero to the peak": raised(straight, 0.0, 1.0),
+        "trunk": wsd(longest, _RISE, longest // 5),
+    }
+    # Back to the trunk's checkpoint at 800, before the first cooldown, and 1000 updates from there.
+    fewer = first - first // 5 + rest
+    at: dict[str, Any] = {"peaks": [0.012], "tuning": 1}
+    found["going on"] = _gpt(scale, going, longest, **at)
+    trunk = {"trunk": wsd(fewer, _RISE, fewer // 5)}
+    found["as many new updates"] = _gpt(scale, trunk, fewer, **at)
+    return found
+
+
+def _branches_contrasts(parts: Mapping[str, Part]) -> list[Contrast]:
+    asked = []
+    for n in _HORIZONS:
+        own, shared = f"{n} updates", f"{_shared(n)}/branch"
+        asked += [
+            Contrast(f"branch instead of {other}, {n} updates", shared, f"{own}/{other}")
+            for other in ("cosine", "line")
+        ]
+        if n < _HORIZONS[-1]:
+            what = f"shared peak instead of the branch's own, {n} updates"
+            asked.append(Contrast(what, shared, f"{own}/branch"))
+    going, trunk = parts["going on"], "going on/trunk"
+    asked += [
+        Contrast(f"{name} instead of back to the trunk", f"going on/{name}", trunk)
+        for name in going.schedules if name != "trunk"
+    ]  # fmt: skip
+    last, peak = _HORIZONS[-1], "going on/to the peak"
+    others = {
+        "held": "going on/held",
+        "held, then to zero": "going on/held, then to zero",
+        "to a quarter": "going on/to a quarter",
+        "the trunk with as many new updates": "as many new updates/trunk",
+        "the trunk at its own peak": f"{last} updates/branch",
+        "a cosine planned for all": f"{last} updates/cosine",
+    }
+    pairs = others.items()
+    return asked + [Contrast(f"to the peak instead of {what}", peak, run) for what, run in pairs]
+
+
 def _floor(scale: Scale) -> dict[str, Part]:
     small = {"gpu": {"layers": 4, "width": 96, "heads": 3}, "cpu": {"layers": 1, "width": 16}}
     model = GPT(**{**scale.model, **small[scale.name]})
@@ -669,6 +745,24 @@ EXPERIMENTS = {
             "tenth, then down to zero over the share named; the cosine goes to zero too"
         ),
         scales=("cpu", "gpu"),
+    ),
+    "branches": Experiment(
+        "Do the branches of one trunk match plans made for each length, and how does a finished "
+        "run go on?",
+        14,
+        "Hägele et al. 2024: one trunk in place of many runs; Ibrahim et al. 2024: raise the rate "
+        "again",
+        _branches,
+        _branches_contrasts,
+        tried=(
+            "a Transformer of 30 thousand parameters; warmup over 50 updates; branches come down "
+            "to zero in a line over their last fifth, all at one peak, the best of the longest by "
+            "a pilot on the tuning seeds; cosines and lines go to zero, each tuned for its "
+            "length; the finished run made 1000 updates along a cosine to a tenth, or a line to "
+            "zero, and makes 1000 more; it is raised within 50 updates, and comes down to zero in "
+            "a line; all of these, and the trunk beside them, at a peak of 0.012, near the best "
+            "one of the finished run and above the trunk's"
+        ),
     ),
     "floor": Experiment(
         "Down to zero, or to a tenth?", 5,
