@@ -254,7 +254,7 @@ def fitted(model, windows, optimizer, scheduler, limit, shift=1, early=True, per
 
 
 def annealing(short=False, early=False, rise=False, running=True, later=True):
-    """A solution of exercise "15 annealing" with the faults that are asked for."""
+    """A solution of exercise "16 annealing" with the faults that are asked for."""
 
     def mended(rates, memory):
         push, pushes = 0.0, [0.0]
@@ -433,28 +433,28 @@ LIKELY = {
         (branch(first=0), "has seen"),
         (branch(fresh), "other weights"),
     ],
-    "15 peak": [
+    "16 peak": [
         (0.008, "WSD's"),
         (0.0041, "upside down"),
         (0.0315, "bound's units"),
         (0.0074, "not of their best peaks"),
     ],
-    "15 updates": [(1000, "still 1.4"), (4000, "was so before"), (2200.5, "whole number")],
-    "15 annealing": [
+    "16 updates": [(1000, "still 1.4"), (4000, "was so before"), (2200.5, "whole number")],
+    "16 annealing": [
         (annealing(short=True), "After the first update it is 0"),
         (annealing(early=True), "begin to fade"),
         (annealing(rise=True), "the rise counts"),
         (annealing(running=False), "off from update"),
         (annealing(later=False), "counts against it"),
     ],
-    "15 design": [
+    "16 design": [
         (Linear(1, 0, 640), "At update 1 it is not"),
         (lambda t: 1.0, "Does it land"),
         (wsd(640, 0, 128), "Does it land"),
         (lambda t: 0.5, "highest factor"),
         (3, "schedule"),
     ],
-    "16 clock": [
+    "17 clock": [
         ((2000, 500), "four times the samples of the old warmup"),
         ((125, 2000), "in the other order"),
         ((8000, 500), "8000 updates"),
@@ -462,13 +462,13 @@ LIKELY = {
         (2000, "Two numbers"),
         ((1000, 125), "How many samples"),
     ],
-    "16 both": [
+    "17 both": [
         (0.004, "holds the updates fixed"),
         (0.002 * 4**0.5 * 4**-0.3, "more updates, or fewer"),
         (0.008, "linear rule"),
         (0.002 * 4**0.3, "The batch has changed"),
     ],
-    "16 twin": [
+    "17 twin": [
         (lambda stages, batch, power: [(batch, n) for _, n in stages], "is not what it was"),
         (lambda stages, b, power: [(round(b / f), n) for f, n in stages], "reads 40960"),
         (
@@ -483,24 +483,24 @@ LIKELY = {
         ),
         (lambda stages, batch, power: [], "one (batch, updates) for each"),
     ],
-    "16 repair": [
+    "17 repair": [
         (lambda m, o, s, b, k, n: accumulated(m, o, lambda t: s(4 * t), b, k, n), "count"),
         (lambda *a: accumulated(*a, share=False), "times those of the large batch"),
         (lambda *a: accumulated(*a, keep=False), "only each last piece"),
         (lambda *a: accumulated(*a, share=False, keep=False), "only each last piece"),
         (lambda *a: None, "makes 0 updates"),
     ],
-    "17 clock": [
+    "18 clock": [
         ((4, 1, 2, 5), "C has another cause. How many times"),
         ([1, 4, 5, 2], "A has another cause. By how many updates"),
         ((4, 1, 5), "4 numbers"),
         ((4, 1, 5, 7), "4 numbers"),
         ("ABCD", "4 numbers"),
     ],
-    "17 seams": [((5, 1, 2, 6), "What does its rate do"), ((4, 1, 6, 2), "From which update")],
-    "17 hands": [((1, 2, 6, 4), "For how many updates"), ((3, 2, 4, 6), "time of its first cuts")],
-    "17 plan": [((2, 4, 5, 3), "at once, or on the way up"), ((3, 5, 4, 2), "By which factor")],
-    "17 repair": [
+    "18 seams": [((5, 1, 2, 6), "What does its rate do"), ((4, 1, 6, 2), "From which update")],
+    "18 hands": [((1, 2, 6, 4), "For how many updates"), ((3, 2, 4, 6), "time of its first cuts")],
+    "18 plan": [((2, 4, 5, 3), "at once, or on the way up"), ((3, 5, 4, 2), "By which factor")],
+    "18 repair": [
         (fit(T_max=60), "the plan says"),
         (fit(clip=0), "more than its rate times the limit"),
         (fit(clip=1), "more than its rate times the limit"),
@@ -541,31 +541,31 @@ LIKELY = {
         (lambda o, loader, k, n, peak: OneCycleLR(o, peak, total_steps=n * 5), "momentum was"),
         (lambda *a: StepLR(a[0], 3), "return a OneCycleLR"),
     ],
-    "18 tasks": [
+    "19 tasks": [
         ("ABCDE", "Task 1"),
         ("BCEAD", "Task 4"),
         ("CBEDA", "what listens"),
         ("BCED", "Five letters"),
         ("BBEDA", "once"),
     ],
-    "18 luck": [
+    "19 luck": [
         (0.1, "off by a factor of two"),
         (2.04, "off by a factor of ten"),
         (0.3, "keep the best"),
     ],
-    "18 trunk": [
+    "19 trunk": [
         (lambda n: wsd(n, warmup=n // 10, cooldown=round(0.4 * n)), "whatever the length"),
         (lambda n: Warmup(50) >> Linear(1, 0, n - 50), "share one trunk"),
         (lambda n: wsd(n, warmup=50, cooldown=n // 5), "goes from update"),
         (lambda n: 0.5, "a schedule is asked for"),
     ],
-    "18 report": [
+    "19 report": [
         (lambda *a: reported(*a, drop=True), "one run diverged"),
         (lambda *a: reported(*a, own="open", rival="open"), "also give its figure"),
         (lambda *a: reported(*a, own="open"), "same seeds"),
         (lambda *a: reported(*a)[0], "winner's name and a Difference"),
     ],
-    "18 race": [
+    "19 race": [
         ((Linear(1, 0, 250), 0.3), "smaller peak"),
         ((Linear(1, 0, 250), 0.0005), "larger peak"),
         ((lambda t: 1 - t / 100, 0.01), "expected a finite number >= 0"),
@@ -582,7 +582,7 @@ def test_each_exercise_is_tried_with_likely_answers():
 @pytest.mark.parametrize(
     ("name", "answer", "word"),
     [
-        pytest.param(n, *c, marks=[pytest.mark.slow] if n == "18 race" else [])
+        pytest.param(n, *c, marks=[pytest.mark.slow] if n == "19 race" else [])
         for n in LIKELY
         for c in LIKELY[n]
     ],

@@ -16,9 +16,9 @@ AT_THE_ROOT = 17  # what a visitor sees first, at most
 MODULES_AT_THE_TOP, LINES_AT_THE_TOP, LINES_IN_ALL = 14, 2600, 6000
 # What belongs to a chapter that is still to be told again does not count: its exercises, twice as
 # long as they will be, and its apparatus. Once the chapter is told again, both do.
-APPARATUS = {"recipes": "14", "theory": "15", "clinic": "17", "capstone": "18"}
+APPARATUS = {"recipes": "14", "theory": "16", "clinic": "18", "capstone": "19"}
 TOLD = {name[:2] for name in TOLD_AGAIN}
-NOT_YET_COUNTED = {f"exercises/chapter_{n:02}.py" for n in range(19) if f"{n:02}" not in TOLD}
+NOT_YET_COUNTED = {f"exercises/chapter_{n:02}.py" for n in range(20) if f"{n:02}" not in TOLD}
 NOT_YET_COUNTED |= {f"chapters/{name}.py" for name, n in APPARATUS.items() if n not in TOLD}
 
 # From the lowest to the highest. A module imports those that stand before it, and others of its own

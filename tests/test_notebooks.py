@@ -48,10 +48,10 @@ COMPARED: dict[str, int] = {
     "12_noam": 22,
     "13_transformer": 26,
     "14_llm_era": 22,
-    "15_predicting_the_loss": 50,
-    "17_watching_and_mending": 54,
-    "16_batch_and_horizon": 44,
-    "18_choosing": 37,
+    "16_predicting_the_loss": 50,
+    "18_watching_and_mending": 54,
+    "17_batch_and_horizon": 44,
+    "19_choosing": 37,
     "20_scheduler_reference": 36,
 }
 

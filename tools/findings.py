@@ -390,7 +390,7 @@ def _section(name: str, recording: Recording) -> str:
     lines += [f"- **Setting:** {_setting(about['parts'])}. {matters}"]
     if experiment.tried:
         beyond = "Beyond that these runs say nothing."
-        lines += [f"- **Tried on** {experiment.tried}. {beyond}"]
+        lines += [f"- **Tried:** {experiment.tried} {beyond}"]
     if about["source"]:
         lines += [f"- **Papers:** {about['source']}."]
     link = f"[chapter {experiment.chapter:02}](../notebooks/{chapter.name})"

@@ -1,85 +1,111 @@
-"""Checks of chapter 17, Watching and mending."""
+"""Checks of chapter 17, Batch size and horizon."""
 
+import math
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 from torch.optim import SGD
+from torch.optim.lr_scheduler import LambdaLR
 
-from lrcourse.chapters.clinic import WARDS, causes
 from lrcourse.data import digits
-from lrcourse.exercises.engine import Hints, rates_used, update, weights
+from lrcourse.exercises.engine import Hints, number, rates_used, weights
 from lrcourse.models import MLP
-from lrcourse.schedules import Cosine, Warmup, values
-
-
-def _diagnosis(ward: str, answer: Any) -> Hints:
-    """A hint unless `answer` holds the number of the right cause for each case of the ward."""
-    cases, offered = WARDS[ward][0], causes(ward)
-    numbers = list(answer) if isinstance(answer, (list, tuple)) else []
-    if len(numbers) != len(cases) or not all(n in range(1, len(offered) + 1) for n in numbers):
-        yield f"{len(cases)} numbers from the list are asked for, as in (1, 2, 3, 4)."
-    for letter, case, number in zip("ABCD", cases, numbers, strict=True):
-        if offered[number - 1] != case.cause:
-            yield f"{letter} has another cause. {case.look}"
+from lrcourse.schedules import Linear
 
 
 def check_17_clock(answer: Any) -> Hints:
-    """The causes of the first ward's four cases."""
-    return _diagnosis("clock", answer)
+    """Updates in all and of warmup, when the batch is four times as large."""
+    if np.shape(answer) != (2,):
+        yield "Two numbers are asked for: updates in all, and updates of warmup."
+    total, warmup = (float(value) for value in answer)
+    if total == 8000:
+        yield "8000 updates of batch 128 read four times the samples."
+    slips: dict[tuple[float, float], str] = {
+        (125, 2000): "The right numbers, in the other order: all updates first.",
+        (2000, 500): "500 updates of the new run read four times the samples of the old warmup.",
+    }
+    if (total, warmup) != (2000, 125):
+        hint = "How many samples does the old run read, and how many its warmup?"
+        yield slips.get((total, warmup), hint)
 
 
-def check_17_seams(answer: Any) -> Hints:
-    """Those of the second."""
-    return _diagnosis("seams", answer)
+def check_17_both(answer: Any) -> Hints:
+    """Adam's rate for a larger batch at the same samples, by both exponents."""
+    hint = "Batch × 4 at fixed samples: what happens to the updates?"
+    slips = {
+        0.002 * 4**0.5: "That holds the updates fixed. How many are there now?",
+        0.002 * 4**0.5 * 4**-0.3: "Four times the batch: are there more updates, or fewer?",
+        0.002 * 4: "That is the linear rule. The calculator has two other exponents.",
+        0.002 * 0.25**-0.3: "That is what the updates do. The batch has changed, too.",
+    }
+    yield number(answer, 0.002 * 4**0.5 * 0.25**-0.3, rel=0.02, hint=hint, slips=slips)
 
 
-def check_17_hands(answer: Any) -> Hints:
-    """Those of the third."""
-    return _diagnosis("hands", answer)
+_STAGES: list[tuple[list[tuple[float, int]], int, float]] = [
+    ([(1.0, 640), (0.25, 640)], 16, 1.0),
+    ([(1.0, 900), (0.5, 300), (0.25, 400), (0.125, 80)], 32, 1.0),
+    ([(1.0, 320), (0.5, 64), (0.25, 160)], 8, 0.5),
+]
 
 
-def check_17_plan(answer: Any) -> Hints:
-    """Those of the fourth."""
-    return _diagnosis("plan", answer)
+def check_17_twin(answer: Any) -> Hints:
+    """A function: stages of a decay → batches and updates of its twin at a constant rate."""
+    for stages, batch, power in _STAGES:
+        mine = answer(list(stages), batch, power)
+        if mine is None or np.shape(mine) != (len(stages), 2):
+            yield f"It must return one (batch, updates) for each of the {len(stages)} stages."
+        for (factor, updates), (size, count) in zip(stages, mine, strict=True):
+            where = f"For power {power} and the stage ({factor}, {updates}) of batch {batch}"
+            got = f"you give batch {size:g} and {count:g} updates"
+            if not math.isclose(size * count, batch * updates):
+                yield f"{where} {got}: that reads {size * count:g} samples, not {batch * updates}."
+            if not math.isclose(size**-power, factor * batch**-power, rel_tol=1e-6):
+                yield f"{where} {got}: rate ÷ batch^power is not what it was under the decay."
+            if not isinstance(size, (int, np.integer)) or not isinstance(count, (int, np.integer)):
+                yield f"{where} {got}: return both as int, since a batch is a whole number."
 
 
 def check_17_repair(answer: Any) -> Hints:
-    """A loop that warms up, follows a cosine, clips, and returns the rates that it used."""
-    steps, limit, bad = 60, 2.0, 35
-    plan = values(Warmup(20, 0.1) >> Cosine(steps - 20), steps, 0.1)
-    clean = digits().batches(32, 0)
+    """A loop that makes one update from several small batches."""
+    pieces, updates, rate = 4, 12, 0.1
+    data, schedule = digits(torch.float64), Linear(1, 0, 12)
 
-    def batches(t: int) -> tuple[Tensor, Tensor]:
-        x, y = clean(t)
-        return x + (10.0 if t == bad else 0.0), y
+    def made() -> tuple[nn.Module, SGD]:
+        model = MLP((64, 8, 10), seed=0).double()
+        return model, SGD(model.parameters(), lr=rate, momentum=0.9)
 
-    mine = MLP((64, 16, 10), seed=0)
-    optimizer = SGD(mine.parameters(), lr=0.1)
-    used, places = rates_used(optimizer), [weights(mine)]
-    optimizer.register_step_post_hook(lambda *_: places.append(weights(mine)))
-    told = answer(mine, optimizer, batches, steps, limit)
-    if len(used) != steps:
-        yield f"It was to make {steps} updates and made {len(used)}."
-    if np.shape(told) != (steps,):
-        yield "It must return the rate of each update."
-    if not np.allclose(used, plan, rtol=1e-6, atol=1e-9):
-        t = int(np.abs(np.array(used) - plan).argmax())
-        seen = f"update {t}: it uses {used[t] / 0.1:.3f} of the peak"
-        yield f"Furthest off is {seen}, the plan says {plan[t] / 0.1:.3f}."
-    moved = torch.stack(places).diff(dim=0).norm(dim=1).numpy()
-    far = np.flatnonzero(moved > 1.01 * np.array(used) * limit)
-    if len(far):
-        t = int(far[0])
-        seen = f"Update {t} moves the weights by {moved[t]:.2f}"
-        yield f"{seen}: more than its rate times the limit, {used[t] * limit:.2f}."
-    if not np.allclose(told, used, rtol=1e-9, atol=1e-12):
-        yield f"It reports {told[0]:.4f} for update 0, which used {used[0]:.4f}."
-    theirs = MLP((64, 16, 10), seed=0)
-    twin = SGD(theirs.parameters(), lr=0.1)
-    for t in range(steps):
-        twin.param_groups[0]["lr"] = float(plan[t])
-        update(theirs, twin, batches(t), clip=limit)
-    if not torch.allclose(weights(mine), weights(theirs), atol=1e-4):
-        yield "Rates and limit are right, and yet the weights are others. What else was changed?"
+    def trained(first: int, share: float) -> Tensor:
+        """The weights after a run that adds `share` of each piece's gradient, from `first` on."""
+        model, optimizer = made()
+        scheduler = LambdaLR(optimizer, schedule)
+        small = data.batches(8)
+        for t in range(updates):
+            optimizer.zero_grad()
+            for i in range(first, pieces):
+                x, y = small(t * pieces + i)
+                (share * cross_entropy(model(x), y)).backward()
+            optimizer.step()
+            scheduler.step()
+        return weights(model)
+
+    model, optimizer = made()
+    used = rates_used(optimizer)
+    answer(model, optimizer, schedule, data.batches(8), pieces, updates)
+    if len(used) != updates:
+        yield f"Asked for {updates} updates of {pieces} pieces, it makes {len(used)} updates."
+    plan = rate * schedule(np.arange(updates))
+    if not np.allclose(used, plan, atol=1e-12):
+        yield f"Update 6 uses {used[6]:.3g}, not {plan[6]:.3g}. What does the scheduler count?"
+    last = "The rates are right. The weights are as if only each last piece were read."
+    for first, share, hint in (
+        (0, 1, f"The rates are right. The steps are {pieces} times those of the large batch."),
+        (pieces - 1, 1, last),
+        (pieces - 1, 1 / pieces, last),
+    ):
+        if torch.allclose(weights(model), trained(first, share), atol=1e-9):
+            yield hint
+    if not torch.allclose(weights(model), trained(0, 1 / pieces), atol=1e-9):
+        yield "The rates are right, the weights are not those of one large batch. What adds up?"

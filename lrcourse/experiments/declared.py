@@ -140,10 +140,9 @@ class Experiment:
         asks: the question, as people ask it.
         chapter: the number of the chapter that tells it.
         source: who asked it before, with the paper's own figure.
-        parts: its parts at a scale.
+        parts: its parts at a scale; its docstring is `tried`.
         contrasts: what is read off them; none for runs that a chapter reads by itself.
         margin: how large a difference must be to matter, in per cent of the test loss.
-        tried: on what: model, text, length. Where it holds beyond that, these runs do not say.
         scales: the scales that it is declared for.
     """
 
@@ -153,5 +152,9 @@ class Experiment:
     parts: Callable[[Scale], Mapping[str, Part]]
     contrasts: Callable[[Mapping[str, Part]], Sequence[Contrast]]
     margin: float = 0.5
-    tried: str = ""
     scales: Sequence[Literal["cpu", "gpu"]] = ("cpu",)
+
+    @property
+    def tried(self) -> str:
+        """On what: model, text, length. Where it holds beyond that, these runs do not say."""
+        return " ".join((self.parts.__doc__ or "").split())

@@ -180,7 +180,7 @@ function html(state) {
   ]
   return `<p>In this course’s Python, where <code>&gt;&gt;</code> is “and then” and <code>*</code> is “times”:</p><div class="code" role="group" aria-label="The schedule as an expression of this course" tabindex="0">${escape(expression(whole).replace(/ (>>) /g, "\n  $1 "))}</div>
 <table><tbody>${rows.map(([name, value]) => `<tr><th scope="row">${name}</th><td>${value}</td></tr>`).join("")}</tbody></table>
-<p>The bound is a promise about the worst convex function. It tells where to look for the peak: if a cosine of this length is best at some rate, begin with so many times that. It does not order good schedules, and it knows of no cliff and no warmup (chapter 15).</p>`
+<p>The bound is a promise about the worst convex function. It tells where to look for the peak: if a cosine of this length is best at some rate, begin with so many times that. It does not order good schedules, and it knows of no cliff and no warmup (chapter 16).</p>`
 }
 
 // -------------------------------------------------------------------------------------- controls
