@@ -23,7 +23,7 @@ from torch import Tensor
 from lrcourse.arguments import Count, Steps, check_argument, refuse, whole_number
 
 __all__ = ["Corpus", "Digits", "Minibatches", "Text"]
-__all__ += ["corpus", "digits", "minibatch", "python_source", "python_text"]
+__all__ += ["corpus", "corpus_of", "digits", "minibatch", "python_source", "python_text"]
 __all__ += ["sympy_corpus", "sympy_digest", "sympy_text"]
 
 # Updates whose windows a `Corpus` draws at once: a GPU then waits for few of them to reach it.
@@ -440,15 +440,31 @@ def sympy_corpus(context: int = 32, vocabulary: int = 128, tests: int = 1024) ->
     Raises:
         ValueError: an argument is out of range.
     """
+    return corpus_of(*_sympy(), context, vocabulary, tests)
+
+
+def corpus_of(
+    train: bytes, validation: bytes, test: bytes, context: int, vocabulary: int, tests: int
+) -> Corpus:
+    """Three texts as one `Corpus`: to train on, to tune on, and to test with.
+
+    Args:
+        train, validation, test: bytes; those that are not below the vocabulary are left out.
+        context: tokens in a window.
+        vocabulary: at most 256.
+        tests: windows to test with; a quarter as many for validation.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
     check_argument("context", context, Count)
     check_argument("vocabulary", vocabulary, whole_number(2, 256))
-    train, *apart = (_tokens(part, vocabulary, None) for part in _sympy())
+    seen, *apart = (_tokens(part, vocabulary, None) for part in (train, validation, test))
     (xv, yv), (x, y) = (
         _windows(part, context, context, count)
         for part, count in zip(apart, (tests // 4, tests), strict=True)
     )
-    small = train.to(torch.uint8)
-    return Corpus(small, x, y, vocabulary, x_validation=xv, y_validation=yv)
+    return Corpus(seen.to(torch.uint8), x, y, vocabulary, x_validation=xv, y_validation=yv)
 
 
 def _windows(tokens: Tensor, context: int, targets: int, count: int) -> tuple[Tensor, Tensor]:

@@ -93,6 +93,7 @@ class Part:
         every: updates between two rows of a recorded run; divides 100.
         limit: bytes of text to learn from, for `NextCharacter`.
         chunk: runs trained at once, on a GPU; None for a handful, so that all cores get some.
+        finetuned: the arguments of `finetuning.begin`; None begins at random, on sympy's source.
     """
 
     schedules: Mapping[str, Schedule | Listener]
@@ -107,12 +108,16 @@ class Part:
     every: int = 100
     limit: int = 2_000_000
     chunk: int | None = None
+    finetuned: Mapping[str, Any] | None = None
 
     @property
     def told(self) -> dict[str, Any]:
         """The declaration in plain values, as a recording keeps it."""
         plain = {n: repr(s) for n, s in self.schedules.items()}
-        return {**vars(self), "schedules": plain, "optimizer": self.optimizer.__name__}
+        known = {**vars(self), "schedules": plain, "optimizer": self.optimizer.__name__}
+        if self.finetuned is None:  # recordings that are older than it do not name it
+            del known["finetuned"]
+        return known
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from torch.optim import SGD, Adam, Muon, RMSprop
 
 from lrcourse.arguments import Count
 from lrcourse.experiments.declared import AsItComes, Contrast, Experiment, Listener, Part, Scale
+from lrcourse.experiments.finetuning import MODEL, PEAK
 from lrcourse.models import GPT
 from lrcourse.schedules import (
     PLANS,
@@ -737,6 +738,48 @@ def _qk_norm_contrasts(parts: Mapping[str, Part]) -> list[Contrast]:
     return [Contrast("qk-norm instead of none", "qk-norm/linear", "plain/linear")]
 
 
+# -------------------------------------------------------------------------------------- fine-tuning
+
+
+def _finetuning(scale: Scale) -> dict[str, Part]:
+    """A Transformer of 111 thousand parameters that has learned Python from sympy's source goes on
+    with English from networkx's documentation: 300 updates of 16 windows of 64 characters, three
+    times 100 thousand characters; AdamW without weight decay and clipping at 1, as transformers'
+    Trainer has them; LoRA on all linear layers, α twice the rank.
+    """
+    n, peaks = 300, [0.0005 * 2**i for i in range(6)]
+
+    def part(plans: Mapping[str, Schedule], peaks: Sequence[float], **begun: Any) -> Part:
+        return Part(
+            plans, peaks, n, 16, MODEL, settings={"weight_decay": 0.0, "clip": 1.0},
+            tuning=1 if len(peaks) == 1 else 2, finetuned=begun,
+        )  # fmt: skip
+
+    line = {"linear": Linear(1, 0, n)}
+    plans = _lines(n) | {"cosine": Cosine(n), "warmup, linear": plan("linear", n, warmup=n // 10)}
+    found = {
+        "all weights": part(plans, peaks),
+        "from the plateau": part(line, peaks, checkpoint="plateau"),
+        "from nothing": part(line, [4 * peak for peak in peaks], checkpoint=None),
+        "at 5e-5": part(line, [5e-5]),
+        "at a tenth of pretraining's peak": part(line, [PEAK / 10]),
+    }
+    for rank in (1, 4, 16):
+        found[f"LoRA, rank {rank}"] = part(line, [4 * peak for peak in peaks], lora=rank)
+    return found
+
+
+def _finetuning_contrasts(parts: Mapping[str, Part]) -> list[Contrast]:
+    first, *others = parts
+    asked = _each(dict.fromkeys(("constant", "cosine", "warmup, linear"), ("linear",)))(
+        {first: parts[first]}
+    )
+    return asked + [
+        Contrast(f"{name} instead of {first}, linear", f"{name}/linear", f"{first}/linear")
+        for name in others
+    ]
+
+
 _CUTS = [*(f"at {share} %" for share in (30, 50, 70, 90, 95)), "at 50, 75 and 90 %", "constant"]
 _COOLDOWNS = ("5 %", "10 %", "20 %", "40 %", "70 %")
 
@@ -866,6 +909,10 @@ EXPERIMENTS = {
         "Which Transformers need warmup?", 12, "Xiong et al. 2020: Post-LN does, Pre-LN does not",
         _norms, _each({"without warmup": ("with warmup",)}),
         scales=("cpu", "gpu"),
+    ),
+    "fine-tuning": Experiment(
+        "Fine-tuning: which rate, which schedule, from which checkpoint, and what does LoRA cost?",
+        15, "Hu et al. 2021: LoRA matches full fine-tuning", _finetuning, _finetuning_contrasts,
     ),
     "law": Experiment(
         "Does the schedule alone give the loss curve?", 16, "Tissue et al. 2024", _law, _each({}),

@@ -142,8 +142,9 @@ def _run(part: Part, where: torch.device) -> tuple[pd.DataFrame, dict[str, Any]]
     # Of the tuning runs the ends are kept, and what a check repeats; of the others, the curve.
     keep = result.tuning["step"].isin([FIRST, part.steps])
     phases["tuning"] = result.tuning[keep]
+    columns = _COLUMNS + [name for name in result.compared if name == "sympy_loss"]
     frame = pd.concat(
-        [rows.reindex(columns=_COLUMNS).assign(phase=phase) for phase, rows in phases.items()],
+        [rows.reindex(columns=columns).assign(phase=phase) for phase, rows in phases.items()],
         ignore_index=True,
     )
     runs = sum(rows.groupby(["schedule", "peak", "seed"]).ngroups for rows in phases.values())

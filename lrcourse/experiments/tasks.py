@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 
 from lrcourse.data import Corpus, Text, sympy_corpus, sympy_text
 from lrcourse.experiments.declared import AsItComes, Listener, Part
+from lrcourse.experiments.finetuning import begin, english_corpus
 from lrcourse.models import GPT, NextCharacter, next_token_loss
 from lrcourse.runs import Run
 from lrcourse.sweeps import sweep
@@ -42,7 +43,10 @@ def task(part: Part, where: torch.device) -> dict[str, Any]:
 
 def build_model(part: Part, where: torch.device, seed: int) -> nn.Module:
     """The model of a run, its first weights fixed by the seed."""
-    made = GPT(**part.model, seed=seed) if part.model else NextCharacter(seed=seed)
+    if part.finetuned is not None:
+        made: nn.Module = begin(**part.finetuned, seed=seed)
+    else:
+        made = GPT(**part.model, seed=seed) if part.model else NextCharacter(seed=seed)
     return made.to(where)
 
 
@@ -55,7 +59,14 @@ def _read(context: int, vocabulary: int, limit: int, where: torch.device | None)
 
 
 def _text(part: Part, where: torch.device | None = None) -> Any:
+    if part.finetuned is not None:
+        return _english(where)
     return _read(part.model.get("context", 0), part.model.get("vocabulary", 0), part.limit, where)
+
+
+@cache
+def _english(where: torch.device | None) -> Corpus:
+    return english_corpus().to(where or "cpu")
 
 
 def windows(part: Part) -> int:
@@ -72,6 +83,9 @@ def evaluate(part: Part, where: torch.device, test: bool, model: Any) -> dict[st
     """The loss on validation data for tuning, and else on test data; small models tell both."""
     text = _text(part, where)
     tuned = {} if test and part.model else text.validate(model)
+    if test and part.finetuned is not None:  # and what it still knows of what it had learned
+        known = sympy_corpus(part.model["context"], tests=256).to(where)
+        tuned["sympy_loss"] = known.score(model)["test_loss"]
     return tuned | (text.score(model) if test else {})
 
 

@@ -1,0 +1,172 @@
+"""What fine-tuning begins with: a small GPT that has learned Python, English to teach it, and LoRA.
+
+    python -m lrcourse.experiments.finetuning
+
+makes `data/pretrained` anew: the GPT at the end of a constant rate, and after a cooldown, in as
+many updates.
+"""
+
+import ast
+import hashlib
+import json
+import re
+import warnings
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.optim import AdamW
+
+from lrcourse.arguments import Count, check_argument, refuse
+from lrcourse.data import Corpus, corpus_of, sympy_corpus
+from lrcourse.experiments.recordings import provenance
+from lrcourse.files import ROOT, write_whole
+from lrcourse.machine import device_name
+from lrcourse.models import GPT, next_token_loss
+from lrcourse.schedules import Constant, Schedule, Warmup, wsd
+from lrcourse.training import train
+
+__all__ = ["CHECKPOINTS", "MODEL", "PEAK", "add_lora", "begin", "english_corpus", "pretrained"]
+
+FOLDER = ROOT / "data" / "pretrained"
+MODEL: dict[str, Any] = {"vocabulary": 128, "context": 64, "layers": 2, "heads": 4, "width": 64}
+PEAK, _STEPS, _RISE, _COOLDOWN, _BATCH = 0.008, 5000, 100, 1000, 32
+CHECKPOINTS: dict[str, Schedule] = {
+    "plateau": Warmup(_RISE) >> Constant(1, _STEPS - _RISE),
+    "decayed": wsd(_STEPS, _RISE, _COOLDOWN),
+}
+"""The plan of each checkpoint: the same trunk, one of them cooled down."""
+
+
+def pretrained(checkpoint: str = "decayed") -> GPT:
+    """A GPT of 111 thousand parameters that has learned to write sympy's source.
+
+    Args:
+        checkpoint: "decayed", after a cooldown, or "plateau", from the same trunk after as many
+            updates at its peak rate.
+
+    Raises:
+        ValueError: there is no checkpoint of that name.
+
+    >>> sum(p.numel() for p in pretrained().parameters())
+    111232
+    """
+    if checkpoint not in CHECKPOINTS:
+        refuse("checkpoint", checkpoint, f"one of {', '.join(CHECKPOINTS)}")
+    model = GPT(**MODEL)
+    model.load_state_dict(load_file(FOLDER / f"{checkpoint}.safetensors"))
+    return model
+
+
+def add_lora(model: nn.Module, rank: int, seed: int = 0) -> nn.Module:
+    """The model with its weights frozen, and beside each matrix a product of two narrow ones.
+
+    Hu et al., LoRA: Low-Rank Adaptation of Large Language Models (2021), by peft, with α = 2 rank,
+    so that the product counts twice.
+
+    Args:
+        model: a `GPT`; its linear layers get the pairs, in place.
+        rank: columns of the first of each pair.
+        seed: of the random one of each pair; the other begins at zero.
+
+    >>> sum(p.numel() for p in add_lora(pretrained(), rank=4).parameters() if p.requires_grad)
+    8192
+    """
+    from peft import LoraConfig, get_peft_model
+
+    check_argument("rank", rank, Count)
+    layers = ["qkv", "out", "up", "down"]
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        torch.manual_seed(seed)
+        return get_peft_model(model, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=layers))
+
+
+@cache
+def english_corpus(context: int = 64, limit: int = 100_000, tests: int = 1024) -> Corpus:
+    """English about graphs: whole sentences from the documentation of networkx, without its code.
+
+    networkx is pure Python, torch needs it, and `constraints.txt` pins it: everybody has this text.
+    A digest of its name says where a file belongs: to train on, for validation or to test with.
+
+    Args:
+        context: characters in a window.
+        limit: characters to train on.
+        tests: windows to test with; a quarter as many for validation.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+    import networkx
+
+    root = Path(networkx.__file__).parent
+    names = [path.relative_to(root).as_posix() for path in root.rglob("*.py")]
+    parts, seen = ["", "", ""], set[str]()
+    for digest, name in sorted((hashlib.sha256(n.encode()).digest(), n) for n in names):
+        if "tests/" not in name:
+            place = 2 if digest[31] < 51 else 1 if digest[31] < 77 else 0  # a fifth, a tenth
+            found = dict.fromkeys(_sentences((root / name).read_text(encoding="utf-8")))
+            parts[place] += "".join(text for text in found if text not in seen)
+            seen |= found.keys()
+    train, validation, test = (part.encode("ascii", "ignore") for part in parts)
+    return corpus_of(train[:limit], validation, test, context, MODEL["vocabulary"], tests)
+
+
+def begin(checkpoint: str | None = "decayed", lora: int = 0, seed: int = 0) -> nn.Module:
+    """What a run of fine-tuning begins with.
+
+    Args:
+        checkpoint: as for `pretrained`; None for weights that have learned nothing.
+        lora: rank of what alone is trained; 0 trains all weights.
+        seed: of what is random in it.
+    """
+    model = GPT(**MODEL, seed=seed) if checkpoint is None else pretrained(checkpoint)
+    return add_lora(model, lora, seed) if lora else model
+
+
+def _sentences(source: str) -> Iterator[str]:
+    """The paragraphs of the docstrings in a file that are English, a line each."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+            for paragraph in re.split(r"\n\s*\n", ast.get_docstring(node) or ""):
+                text = " ".join(paragraph.split())
+                letters = sum(c.isalpha() or c == " " for c in text)
+                if re.fullmatch(r"[A-Z].{60,}\.", text) and letters > 0.93 * len(text):
+                    yield text + "\n"
+
+
+def _pretrain(name: str) -> None:
+    text = sympy_corpus(MODEL["context"])
+    model = GPT(**MODEL, seed=0)
+    optimizer = AdamW(model.parameters(), lr=PEAK, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
+    run = train(
+        model, text.batches(_BATCH), optimizer, CHECKPOINTS[name], steps=_STEPS,
+        loss=next_token_loss, clip=1.0, norms=False, evaluate=text.score, every=1000,
+    )  # fmt: skip
+    about = provenance(
+        command="python -m lrcourse.experiments.finetuning",
+        plan=repr(CHECKPOINTS[name]),
+        peak=PEAK,
+        batch=_BATCH,
+        device=device_name(torch.device("cpu")),
+        test_loss=round(float(run.evaluations["test_loss"][-1]), 4),
+    )
+    FOLDER.mkdir(exist_ok=True)
+    with write_whole(FOLDER / f"{name}.safetensors") as part:
+        save_file(model.state_dict(), part, {"about": json.dumps(about)})
+    print(name, about["test_loss"])
+
+
+def about(checkpoint: str) -> dict[str, object]:
+    """Where a checkpoint comes from, as its file says."""
+    with safe_open(FOLDER / f"{checkpoint}.safetensors", "pt") as file:
+        return dict(json.loads(file.metadata()["about"]))
+
+
+if __name__ == "__main__":
+    for checkpoint in CHECKPOINTS:
+        _pretrain(checkpoint)
