@@ -256,8 +256,8 @@ ANSWERS: dict[str, tuple[str, Callable[[Mapping[str, Finding]], bool]]] = {
     "muon": (
         "In as many updates Muon ends lower than AdamW with each schedule, by 3 to 5 %. An update "
         "of it takes nearly twice as long on a CPU, though, and in the same time it ends higher. "
-        "It needs a decay, and gains twice as much by it as AdamW does. It needs no warmup: "
-        "without one it ends lower, and AdamW higher, both by little.",
+        "It needs a decay, and gains twice as much by it as AdamW does. A warmup changes "
+        "little: without one Muon ends lower, and AdamW higher.",
         lambda f: (
             _said(f, "lower", "Muon instead of AdamW, constant", "Muon instead of AdamW, linear")
             and _said(f, "lower", "AdamW, warmup, linear", "warmup, linear, Muon")
