@@ -383,8 +383,8 @@ LIKELY = {
         (lambda *a: freely(*a, both=False), "modes of its own"),
     ],
     "11 open": [
-        (0.0274, "A function is asked for"),
-        (lambda t: 0.0274 * (1 - t / 600), "0.0274 or more: 1, and at least ten"),
+        (0.0411, "A function is asked for"),
+        (lambda t: 0.0411 * (1 - t / 600), "0.0411 or more: 1, and at least ten"),
         (lambda t: 0.03 if t < 599 else -1e-5, "At t = 599 the rate is -1e-05"),
         (lambda t: 0.0, "nothing is learned"),
     ],

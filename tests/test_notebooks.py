@@ -44,7 +44,7 @@ COMPARED: dict[str, int] = {
     "09_compose_your_own": 18,
     "07_cycles": 21,
     "10_adaptive_optimizers": 25,
-    "11_warmup": 28,
+    "11_warmup": 29,
     "12_noam": 22,
     "13_transformer": 26,
     "14_llm_era": 22,
