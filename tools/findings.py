@@ -135,14 +135,15 @@ ANSWERS: dict[str, tuple[str, Callable[[Mapping[str, Finding]], bool]]] = {
     ),
     "branches": (
         "At one peak for all, the best of the longest, each branch ends below a cosine that was "
-        "tuned for its length. Below a straight line tuned so it ends at 1000 and 2000 updates; at "
-        "500 they do not differ by what matters. The shared peak costs half a per cent at a quarter "
-        "of the longest length, and nothing that matters at half of it. A finished run goes on best "
-        "when its rate is raised to the peak and comes down in a line: then it ends level with a "
-        "cosine planned for all. To a quarter, or held at a tenth, it ends over one and over two "
-        "per cent higher. Against the trunk it depends on the trunk's peak: at the finished run's, "
-        "which is too high for it, the trunk ends higher after as many new updates, and lower "
-        "after the 200 more that make up for its first cooldown; at its own it ends 1.3 % lower.",
+        "tuned for its length. Below a straight line, tuned so too, it ends at 1000 and 2000 "
+        "updates; at 500 they do not differ by what matters. The shared peak costs half a per "
+        "cent at a quarter of the longest length, and nothing that matters at half of it. A "
+        "finished run goes on best when its rate is raised to the peak and comes down in a line: "
+        "then it ends level with a cosine planned for all. To a quarter, or held at a tenth, it "
+        "ends over one and over two per cent higher. Against the trunk it depends on the trunk's "
+        "peak: at the finished run's, which is too high for it, the trunk ends higher after as "
+        "many new updates, and lower after the 200 more that make up for its first cooldown; at "
+        "its own it ends 1.3 % lower.",
         lambda f: (
             _said(f, "lower", "instead of cosine", "line, 1000", "line, 2000")
             and f["branch instead of line, 500 updates"].verdict == "no difference that matters"
