@@ -47,7 +47,7 @@ COMPARED: dict[str, int] = {
     "11_warmup": 29,
     "12_noam": 22,
     "13_transformer": 26,
-    "14_llm_era": 22,
+    "14_llm_era": 24,
     "16_predicting_the_loss": 50,
     "18_watching_and_mending": 54,
     "17_batch_and_horizon": 44,

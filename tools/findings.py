@@ -133,6 +133,38 @@ ANSWERS: dict[str, tuple[str, Callable[[Mapping[str, Finding]], bool]]] = {
             and f["20 %, 1 − √ instead of 20 %"].verdict == "no difference that matters"
         ),
     ),
+    "branches": (
+        "At one peak for all, the best of the longest, each branch ends below a cosine that was "
+        "tuned for its length. Below a straight line, tuned so too, it ends at 1000 and 2000 "
+        "updates; at 500 they do not differ by what matters. The shared peak costs half a per "
+        "cent at a quarter of the longest length, and nothing that matters at half of it. A "
+        "finished run goes on best when its rate is raised to the peak and comes down in a line: "
+        "then it ends level with a cosine planned for all. To a quarter, or held at a tenth, it "
+        "ends over one and over two per cent higher. Against the trunk it depends on the trunk's "
+        "peak: at the finished run's, which is too high for it, the trunk ends higher after as "
+        "many new updates, and lower after the 200 more that make up for its first cooldown; at "
+        "its own it ends 1.3 % lower.",
+        lambda f: (
+            _said(f, "lower", "instead of cosine", "line, 1000", "line, 2000")
+            and f["branch instead of line, 500 updates"].verdict == "no difference that matters"
+            and f["shared peak instead of the branch's own, 500 updates"].verdict == "higher"
+            and 0.4
+            < f["shared peak instead of the branch's own, 500 updates"].difference.mean
+            < 0.6
+            and f["shared peak instead of the branch's own, 1000 updates"].verdict
+            == "no difference that matters"
+            and f["to the peak instead of a cosine planned for all"].verdict
+            == "no difference that matters"
+            and f["to the peak instead of to a quarter"].difference.interval[1] < -1
+            and f["to the peak instead of held"].difference.interval[1] < -2
+            and f["to the peak instead of held, then to zero"].difference.interval[1] < -2
+            and f["to the peak instead of the trunk with as many new updates"].verdict == "lower"
+            and _said(
+                f, "higher", "to the peak instead of back", "zero to the peak instead of back"
+            )
+            and 1.2 < f["to the peak instead of the trunk at its own peak"].difference.mean < 1.4
+        ),
+    ),
     "floor": (
         "To zero, and the longer the training, the more it gains. At 20 tokens a parameter a tenth "
         "is ahead, by less than matters; at 80 and at 200 zero is. The paper, with far larger "

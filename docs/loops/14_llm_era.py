@@ -41,8 +41,7 @@ def save(model, optimizer, epoch):
     torch.save(state, file)
 
 
-def branch(epochs):
-    """A finished model from the saved trunk, after a cooldown over so many epochs."""
+def branch(epochs):  # a finished model from the saved trunk, after so many epochs of cooldown
     state, (model, optimizer) = torch.load(file), begin()
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])

@@ -17,21 +17,21 @@ from lrcourse.schedules import Constant, Linear, Warmup, values
 
 
 def check_14_open(answer: Any) -> Generator[Hint, None, str]:
-    """Rates that could be branched at update 500, and end below a cooldown over a tenth."""
+    """Rates that learn at update 900 where they end, and lead below a cosine that knew it."""
     rates = rates_of(answer, 1000)
     if isinstance(rates, str):
         yield rates
         return ""
     peak = rates[100]
-    off = np.flatnonzero(~np.isclose(rates[:500], values(Warmup(100), 500, peak), rtol=0.01))
+    off = np.flatnonzero(~np.isclose(rates[:900], values(Warmup(100), 900, peak), rtol=0.01))
     if len(off):
         t = off[0]
         yield (
-            f"At t = {t} the rate is {rates[t]:.4g}: until t = 500 it is to be a warmup in a "
+            f"At t = {t} the rate is {rates[t]:.4g}: until t = 900 it is to be a warmup in a "
             f"straight line over 100 updates, and then stay, at {peak:.4g}."
         )
         return ""
-    return (yield from Contest("14 open", "cooldown", "10 %", pairs=8).judge(answer))
+    return (yield from Contest("14 open", "cooldown", "cosine", pairs=12).judge(answer))
 
 
 def _trunk(at: int) -> tuple[torch.nn.Module, AdamW]:
