@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from peft import LoraConfig, get_peft_model
 from torch.nn.functional import cross_entropy
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import SGD, Adam, AdamW
@@ -253,6 +254,30 @@ def fitted(model, windows, optimizer, scheduler, limit, shift=1, early=True, per
             scheduler.step()
 
 
+def lora(fresh=True, updates=True, frozen=True, early=False):
+    """A solution of exercise "15 repair" with the faults that are asked for."""
+
+    def mended(model, minibatches, rate, pieces):
+        own = AdamW(model.parameters(), lr=rate, weight_decay=0.0)
+        names = ["qkv", "out", "up", "down"]
+        adapted = get_peft_model(model, LoraConfig(r=4, lora_alpha=8, target_modules=names))
+        if not frozen:
+            adapted.requires_grad_(True)
+        trained = [w for w in adapted.parameters() if w.requires_grad]
+        optimizer = AdamW(trained, lr=rate, weight_decay=0.0) if fresh else own
+        plan = Linear(1.0, 0.0, len(minibatches) // (pieces if updates else 1))
+        scheduler = LambdaLR(optimizer, plan)
+        for i, (x, y) in enumerate(minibatches, 1):
+            (next_token_loss(adapted(x), y) / pieces).backward()
+            if i % pieces == 0 or early:
+                optimizer.step()
+                optimizer.zero_grad()
+                scheduler.step()
+        return adapted
+
+    return mended
+
+
 def annealing(short=False, early=False, rise=False, running=True, later=True):
     """A solution of exercise "16 annealing" with the faults that are asked for."""
 
@@ -432,6 +457,19 @@ LIKELY = {
         (branch(clock=0, first=0), "never falls"),
         (branch(first=0), "has seen"),
         (branch(fresh), "other weights"),
+    ],
+    "15 open": [
+        (0.01, "A function is asked for"),
+        (lambda t: 0.0, "nothing is learned"),
+        (lambda t: -0.001, "At t = 0 the rate is -0.001"),
+    ],
+    "15 repair": [
+        (lora(fresh=False), "whose weights were updated"),
+        (lora(fresh=False, updates=False), "whose weights were updated"),
+        (lora(updates=False), "What does the length of the plan count"),
+        (lora(frozen=False), "base's own weights have moved"),
+        (lora(early=True), "24 minibatches in fours are 6"),
+        (lambda *a: None, "must return the model"),
     ],
     "16 peak": [
         (0.008, "WSD's"),
