@@ -7,19 +7,13 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
-from told_again import TOLD_AGAIN
 
 from tools import count_code
 
 ROOT = Path(__file__).resolve().parents[1]
 AT_THE_ROOT = 17  # what a visitor sees first, at most
-MODULES_AT_THE_TOP, LINES_AT_THE_TOP, LINES_IN_ALL = 14, 2600, 6000
-# What belongs to a chapter that is still to be told again does not count: its exercises, twice as
-# long as they will be, and its apparatus. Once the chapter is told again, both do.
-APPARATUS = {"recipes": "14", "theory": "16", "clinic": "18", "capstone": "19"}
-TOLD = {name[:2] for name in TOLD_AGAIN}
-NOT_YET_COUNTED = {f"exercises/chapter_{n:02}.py" for n in range(20) if f"{n:02}" not in TOLD}
-NOT_YET_COUNTED |= {f"chapters/{name}.py" for name, n in APPARATUS.items() if n not in TOLD}
+MODULES_AT_THE_TOP, LINES_AT_THE_TOP = 14, 2600
+LINES_IN_ALL = 7300  # only ever lowered: 6000 when the last chapters are told again
 
 # From the lowest to the highest. A module imports those that stand before it, and others of its own
 # room. tools stand above all.
@@ -105,7 +99,7 @@ def test_the_package_can_be_read_in_an_evening():
     files = count_code.count_package()
     top = {name: n for name, n in files.items() if count_code.part_of(name) == count_code.TOP}
     at_the_top = sum(top.values())
-    in_all = sum(lines for name, lines in files.items() if name not in NOT_YET_COUNTED)
+    in_all = sum(files.values())
     assert len(top.keys() - {"__init__.py"}) <= MODULES_AT_THE_TOP, sorted(top)
     assert at_the_top <= LINES_AT_THE_TOP, "python -m tools.count_code shows where they are"
     assert in_all <= LINES_IN_ALL, "python -m tools.count_code shows where they are"
