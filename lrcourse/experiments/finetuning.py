@@ -33,7 +33,7 @@ from lrcourse.training import train
 
 __all__ = ["CHECKPOINTS", "MODEL", "PEAK", "add_lora", "begin", "english_corpus", "pretrained"]
 
-FOLDER = ROOT / "data" / "pretrained"
+_FOLDER = ROOT / "data" / "pretrained"
 MODEL: dict[str, Any] = {"vocabulary": 128, "context": 64, "layers": 2, "heads": 4, "width": 64}
 PEAK, _STEPS, _RISE, _COOLDOWN, _BATCH = 0.008, 5000, 100, 1000, 32
 CHECKPOINTS: dict[str, Schedule] = {
@@ -59,7 +59,7 @@ def pretrained(checkpoint: str = "decayed") -> GPT:
     if checkpoint not in CHECKPOINTS:
         refuse("checkpoint", checkpoint, f"one of {', '.join(CHECKPOINTS)}")
     model = GPT(**MODEL)
-    model.load_state_dict(load_file(FOLDER / f"{checkpoint}.safetensors"))
+    model.load_state_dict(load_file(_FOLDER / f"{checkpoint}.safetensors"))
     return model
 
 
@@ -155,15 +155,15 @@ def _pretrain(name: str) -> None:
         device=device_name(torch.device("cpu")),
         test_loss=round(float(run.evaluations["test_loss"][-1]), 4),
     )
-    FOLDER.mkdir(exist_ok=True)
-    with write_whole(FOLDER / f"{name}.safetensors") as part:
+    _FOLDER.mkdir(exist_ok=True)
+    with write_whole(_FOLDER / f"{name}.safetensors") as part:
         save_file(model.state_dict(), part, {"about": json.dumps(about)})
     print(name, about["test_loss"])
 
 
 def about(checkpoint: str) -> dict[str, object]:
     """Where a checkpoint comes from, as its file says."""
-    with safe_open(FOLDER / f"{checkpoint}.safetensors", "pt") as file:
+    with safe_open(_FOLDER / f"{checkpoint}.safetensors", "pt") as file:
         return dict(json.loads(file.metadata()["about"]))
 
 
