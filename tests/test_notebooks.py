@@ -48,7 +48,7 @@ COMPARED: dict[str, int] = {
     "12_noam": 22,
     "13_transformer": 26,
     "14_llm_era": 22,
-    "16_predicting_the_loss": 50,
+    "16_predicting_the_loss": 25,
     "18_watching_and_mending": 54,
     "17_batch_and_horizon": 44,
     "19_choosing": 37,

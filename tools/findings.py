@@ -344,8 +344,9 @@ ANSWERS: dict[str, tuple[str, Callable[[Mapping[str, Finding]], bool]]] = {
         "Near the old peak times the ratio of the two sums of rates, or of the best peaks of a "
         "convex bound. After a constant rate the bound's ratio loses nothing that matters and "
         "equal sums half a per cent; after one cut at 80 % the bound's peak costs as much, and "
-        "what equal sums cost is not settled. Set against each other, either is ahead once. "
-        "Keeping a constant rate's peak for the line costs over three per cent.",
+        "what equal sums cost is not settled. Set against each other, the bound ends lower "
+        "the first time, and the second is not settled. Keeping a constant rate's peak for the "
+        "line costs over three per cent.",
         lambda f: (
             f["constant's peak instead of tuned"].verdict == "higher"
             and f["constant's peak instead of tuned"].difference.mean > 3
