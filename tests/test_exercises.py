@@ -278,18 +278,19 @@ def lora(fresh=True, updates=True, frozen=True, early=False):
     return mended
 
 
-def annealing(short=False, early=False, rise=False, running=True, later=True):
-    """A solution of exercise "16 annealing" with the faults that are asked for."""
+def carried(zeros=True, forward=False, over=False):
+    """A solution of exercise "16 repair" with the faults that are asked for."""
 
-    def mended(rates, memory):
-        push, pushes = 0.0, [0.0]
-        for t in range(1, len(rates)):
-            counts = rise or t > np.argmax(rates)
-            fall = rates[t - 1] - rates[t] if counts else 0.0
-            fall = fall if later else max(fall, 0.0)
-            push = memory * (push + fall) if early else memory * push + fall
-            pushes.append(push)
-        return (np.cumsum(pushes) if running else np.array(pushes))[short:]
+    def best_peak(a):
+        a = np.trim_zeros(a, "b") if zeros else a
+        way = 1 if forward else -1
+        A, B = a[::way].cumsum()[::way], (a**2)[::way].cumsum()[::way]
+        last = np.sum(a[:-1] / A[1:] * B[:-1] / A[:-1])
+        return np.sqrt(1 / (A[0] * (B[0] / A[0] + last)))
+
+    def mended(peak, old, new):
+        ratio = best_peak(new) / best_peak(old)
+        return peak / ratio if over else peak * ratio
 
     return mended
 
@@ -471,26 +472,15 @@ LIKELY = {
         (lora(early=True), "24 minibatches in fours are 6"),
         (lambda *a: None, "must return the model"),
     ],
-    "16 peak": [
-        (0.008, "WSD's"),
-        (0.0041, "upside down"),
-        (0.0315, "bound's units"),
-        (0.0074, "not of their best peaks"),
+    "16 open": [
+        (0.02, "A function is asked for"),
+        (lambda t: 0.02 if t < 499 else -1, "At t = 499 the rate is -1"),
     ],
-    "16 updates": [(1000, "still 1.4"), (4000, "was so before"), (2200.5, "whole number")],
-    "16 annealing": [
-        (annealing(short=True), "After the first update it is 0"),
-        (annealing(early=True), "begin to fade"),
-        (annealing(rise=True), "the rise counts"),
-        (annealing(running=False), "off from update"),
-        (annealing(later=False), "counts against it"),
-    ],
-    "16 design": [
-        (Linear(1, 0, 640), "At update 1 it is not"),
-        (lambda t: 1.0, "Does it land"),
-        (wsd(640, 0, 128), "Does it land"),
-        (lambda t: 0.5, "highest factor"),
-        (3, "schedule"),
+    "16 repair": [
+        (carried(zeros=False), "it gives nan"),
+        (carried(forward=True), "add up"),
+        (carried(over=True), "upside down"),
+        (lambda peak, old, new: peak * new, "of shape"),
     ],
     "17 clock": [
         ((2000, 500), "four times the samples of the old warmup"),

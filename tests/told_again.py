@@ -17,5 +17,6 @@ TOLD_AGAIN = {
     "13_transformer",
     "14_llm_era",
     "15_fine_tuning",
+    "16_predicting_the_loss",
 }  # by the name of their file, without its ending
 REFERENCE = {"20_scheduler_reference"}  # to look up: none to work through

@@ -389,6 +389,23 @@ ANSWERS: dict[str, tuple[str, Callable[[Mapping[str, Finding]], bool]]] = {
         "two seeds. A run whose peak is tuned gains nothing by it here.",
         lambda f: _said(f, "higher", "qk-norm instead of none"),
     ),
+    "moving": (
+        "Near the old peak times the ratio of the two sums of rates, or of the best peaks of a "
+        "convex bound. After a constant rate the bound's ratio loses nothing that matters and "
+        "equal sums half a per cent; after one cut at 80 % the bound's peak costs as much, and "
+        "what equal sums cost is not settled. Set against each other, the bound ends lower "
+        "the first time, and the second is not settled. Keeping a constant rate's peak for the "
+        "line costs over three per cent.",
+        lambda f: (
+            f["constant's peak instead of tuned"].verdict == "higher"
+            and f["constant's peak instead of tuned"].difference.mean > 3
+            and f["constant's bound instead of tuned"].verdict == "no difference that matters"
+            and _said(f, "higher", "constant's sum instead", "the cut's bound instead of tuned")
+            and f["the cut's sum instead of tuned"].verdict == "not settled"
+            and f["constant's bound instead of constant's sum"].verdict == "lower"
+            and f["the cut's bound instead of the cut's sum"].difference.mean > 0
+        ),
+    ),
     "shapes": (
         "A straight line to zero, by a little. The cosine and an exponential to a tenth end "
         "higher at both lengths and both batches; an exponential to a hundredth, which has left "

@@ -8,24 +8,23 @@ schedule of the same model on the same data.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import minimize, nnls
 from scipy.signal import lfilter
 
-from lrcourse.arguments import Share, check_argument, check_array, refuse, whole_number
+from lrcourse.arguments import Share, check_argument, check_array, refuse
 from lrcourse.schedules import FloatArray, values
 
-__all__ = ["Bound", "LossLaw", "bound", "bounds", "fit_law"]
+__all__ = ["Bound", "LossLaw", "areas", "bound", "fit_law"]
 
 
 # -------------------------------------------------------------------------------------- the bound
 
 
-@dataclass(frozen=True)
-class Bound:
+class Bound(NamedTuple):
     """distance / peak + noise · peak: at most so far above the minimum is the last loss.
 
     In units in which the start is at a distance of 1 from the minimum and no gradient is longer
@@ -39,11 +38,6 @@ class Bound:
 
     distance: float
     noise: float
-
-    def __call__(self, peak: ArrayLike) -> FloatArray:
-        """The bound at a peak rate, or at several."""
-        peaks = check_array("peak", peak, 0, strict=True)
-        return self.distance / peaks + self.noise * peaks
 
     @property
     def best_peak(self) -> float:
@@ -77,47 +71,10 @@ def bound(schedule: Callable[[int], float], steps: int) -> Bound:
     >>> constant = bound(lambda t: 1.0, 4)  # ½ (1 + 1 + 1/2 + 1/3)
     >>> constant.distance, round(constant.noise, 4)
     (0.125, 1.4167)
-    >>> round(constant.lowest, 4) == round(float(constant(constant.best_peak)), 4)
-    True
     """
-    factors = _factors(schedule, steps)
-    return _bound(factors[: np.flatnonzero(factors)[-1] + 1])
-
-
-def bounds(
-    schedule: Callable[[int], float], steps: int, peak: float, every: int = 1
-) -> tuple[np.ndarray, FloatArray]:
-    """The bound along a run: after every `every` updates, as if the run ended there.
-
-    Args:
-        schedule: factor of the peak rate at t.
-        steps: updates in the run.
-        peak: the rate at factor 1, in the units of `Bound`.
-        every: updates between two values, ≥ 1.
-
-    Returns:
-        Numbers of updates n = every, 2·every … ≤ steps, and the bound for the first n updates of
-        the run; infinite until the first update with a factor above 0.
-
-    Raises:
-        ValueError: as for `bound`, or `peak` or `every` is out of range.
-    """
-    factors = _factors(schedule, steps)
-    check_argument("every", every, whole_number(1, steps))
-    ends = np.arange(every, steps + 1, every)
-    last = np.maximum.accumulate(np.where(factors > 0, np.arange(steps), -1))
-    found = [_bound(factors[: last[n - 1] + 1]) if last[n - 1] >= 0 else None for n in ends]
-    return ends, np.array([np.inf if one is None else float(one(peak)) for one in found])
-
-
-def _factors(schedule: Callable[[int], float], steps: int) -> FloatArray:
-    factors = check_array("factors of schedule", values(schedule, steps), 0)
-    if not factors.any():
+    a = np.trim_zeros(check_array("factors of schedule", values(schedule, steps), 0), "b")
+    if not len(a):
         refuse("schedule", schedule, "a factor > 0 at some update")
-    return factors
-
-
-def _bound(a: FloatArray) -> Bound:
     rest = np.cumsum(a[::-1])[::-1]  # A
     squares = np.cumsum(a[::-1] ** 2)[::-1]  # B
     last = np.sum(a[:-1] / rest[1:] * squares[:-1] / rest[:-1])
@@ -134,7 +91,8 @@ class LossLaw:
     S₁, the way gone, is the sum of the rates so far. S₂ counts what annealing brings: each update
     at which the rate falls gives a push as large as the fall, which fades by `memory` at every
     update after it; S₂ is the sum of all pushes so far (Tissue et al., 2024, arXiv 2408.11029).
-    The rise to the first peak is counted in S₁ alone: it is no annealing.
+    The first rise, a warmup, is counted in S₁ alone: it is no annealing. A later rise counts
+    against it, up to a higher peak, too.
 
     Attributes:
         floor: the loss of an endless run, in the unit of the loss.
@@ -169,14 +127,15 @@ def areas(rates: ArrayLike, memory: float) -> tuple[FloatArray, FloatArray]:
     >>> way, annealed = areas([1.0, 1.0, 0.5, 0.5], memory=0.5)
     >>> way, annealed
     (array([1. , 2. , 2.5, 3. ]), array([0.  , 0.  , 0.5 , 0.75]))
+    >>> areas([0.5, 1.0, 0.5, 2.0], memory=0.0)[1]  # a fall of ½, and then a rise of 1½
+    array([ 0. ,  0. ,  0.5, -1. ])
     """
     used = np.asarray(rates, dtype=float)
     if used.ndim != 1 or not np.isfinite(used).all() or (used < 0).any() or not used[:1].any():
         refuse("rates", rates, "a row of finite numbers >= 0, the first of them > 0")
     check_argument("memory", memory, Share)
-    top = int(used.argmax())
     falls = -np.diff(used, prepend=used[0])
-    falls[: top + 1] = 0
+    falls[: np.argmax(falls > 0) if (falls > 0).any() else None] = 0  # the first rise
     pushes = lfilter([1.0], [1.0, -memory], falls)
     return np.cumsum(used), np.cumsum(pushes)
 

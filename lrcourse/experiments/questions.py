@@ -389,6 +389,30 @@ def _law(scale: Scale) -> dict[str, Part]:
     return {"one": _gpt(scale, plans, peaks=[scale.peaks[2]], every=50, tuning=1)}
 
 
+_MOVED = {
+    "tuned": 0.0144, "constant's peak": 0.00516, "constant's sum": 0.0103,
+    "constant's bound": 0.0150, "the cut's peak": 0.0117, "the cut's sum": 0.0192,
+    "the cut's bound": 0.0222,
+}  # fmt: skip
+
+
+def _moving(scale: Scale) -> dict[str, Part]:
+    """A network of one hidden layer that guesses the next character; a straight line to zero at its
+    own best peak in `cuts`, and at peaks that come from another schedule tuned there, constant or
+    with one cut at 80 %: the same peak, the one with the same sum of rates, and the one by the
+    ratio of the best peaks of a convex bound.
+    """
+    n = 1000
+    lines = {name: Linear(1, 0, n).scale(rate) for name, rate in _MOVED.items()}
+    return {"network": Part(lines, [1.0], n, tuning=1)}
+
+
+def _moving_contrasts(parts: Mapping[str, Part]) -> list[Contrast]:
+    pairs = [(name, "tuned") for name in _MOVED if name != "tuned"]
+    pairs += [(f"{of}'s bound", f"{of}'s sum") for of in ("constant", "the cut")]
+    return [Contrast(f"{a} instead of {b}", f"network/{a}", f"network/{b}") for a, b in pairs]
+
+
 def _norms(scale: Scale) -> dict[str, Part]:
     """Transformers of six blocks, 400 updates."""
     n, rise = 400, 80
@@ -917,5 +941,10 @@ EXPERIMENTS = {
     "law": Experiment(
         "Does the schedule alone give the loss curve?", 16, "Tissue et al. 2024", _law, _each({}),
         scales=("cpu", "gpu"),
+    ),
+    "moving": Experiment(
+        "A peak was tuned for one schedule: where is that of a straight line?", 16,
+        "Schaipp et al. 2025: by the ratio of a convex bound's best peaks", _moving,
+        _moving_contrasts,
     ),
 }  # fmt: skip
