@@ -16,5 +16,6 @@ TOLD_AGAIN = {
     "12_noam",
     "13_transformer",
     "14_llm_era",
+    "18_watching_and_mending",
 }  # by the name of their file, without its ending
 REFERENCE = {"20_scheduler_reference"}  # to look up: none to work through
