@@ -310,7 +310,7 @@ CASES: Mapping[str, Case] = {
               scheduler = warm_cosine(p.optimizer)
               for t in range(STEPS):
                   p.backward(t)
-            +     clip_grad_norm_(p.model.parameters(), 3.0)
+            +     clip_grad_norm_(p.model.parameters(), 5.0)
                   p.optimizer.step()
                   scheduler.step()
         """,
