@@ -301,6 +301,33 @@ def test_between_the_same_ends_a_cosine_changes_by_smaller_steps_than_an_exponen
     assert steps["exponential"] == pytest.approx(0.0228, abs=5e-5)
 
 
+def minibatch_losses(peak, schedule, size=16, seed=0, steps=445):
+    """The loss of each minibatch, and of all training images before it, of the clinic's patient."""
+    data, model = digits(), MLP((64, 32, 10), seed=seed)
+    optimizer = torch.optim.SGD(model.parameters(), lr=peak, momentum=0.9)
+    ways = {"steps": steps, "progress": False, "norms": False}
+    return train(model, data.batches(size, seed), optimizer, schedule, **ways).loss
+
+
+def test_gamma_does_nothing_before_the_first_cut_and_a_smaller_rate_does():
+    cuts = {g: lambda t, g=g: g ** (t // 150) for g in (0.1, 0.5, 0.9)}
+    first, *others = (minibatch_losses(1.6, cut, steps=300) for cut in cuts.values())
+    assert all((first[:150] == other[:150]).all() for other in others)
+    assert min(run[-60:].mean() for run in (first, *others)) > 1  # all are lost
+    assert first[:150].max() > 2 * first[0] > minibatch_losses(0.2, cuts[0.1], steps=150).max()
+
+
+def test_a_loss_jumps_less_with_a_larger_batch_and_not_with_a_longer_warmup():
+    def jumps(warmup=40, size=16):
+        plan = Warmup(warmup, 0.1) >> Cosine(445 - warmup)
+        runs = [minibatch_losses(0.1, plan, size, seed)[240:360] for seed in range(5)]
+        return np.mean([np.log(np.abs(np.diff(run)).mean() / run.mean()) for run in runs])
+
+    usual = jumps()
+    assert np.exp(jumps(size=64) - usual) < 0.65
+    assert abs(np.exp(jumps(warmup=160) - usual) - 1) < 0.15
+
+
 def test_a_hundred_steps_of_a_gamma_of_099_leave_ten_times_what_is_printed():
     rates = recorded(lambda o: lrs.ExponentialLR(o, gamma=0.99), 101, 0.1)
     assert rates[100] == pytest.approx(0.0366, abs=5e-5)

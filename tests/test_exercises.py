@@ -61,7 +61,7 @@ def test_wrong_answers_of_any_kind_are_rejected_in_words(name, answer, capsys):
 
 
 def fit(T_max=40, clip=-1, note=1, limit=1.0):
-    """The loop of exercise 17 repair, with its faults at will."""
+    """The loop of exercise 18 repair, with its faults at will."""
 
     def loop(model, optimizer, batches, steps, most):
         scheduler, rates = warm_cosine(optimizer, 20, 20, T_max), []
@@ -518,24 +518,19 @@ LIKELY = {
         (lambda *a: accumulated(*a, share=False, keep=False), "only each last piece"),
         (lambda *a: None, "makes 0 updates"),
     ],
-    "18 clock": [
-        ((4, 1, 2, 5), "C has another cause. How many times"),
-        ([1, 4, 5, 2], "A has another cause. By how many updates"),
-        ((4, 1, 5), "4 numbers"),
-        ((4, 1, 5, 7), "4 numbers"),
-        ("ABCD", "4 numbers"),
+    "18 open": [
+        (lambda log: "large", "It finds 1 of 16, and nine are asked for"),
+        (lambda log: "rate", "it must return one of order"),
+        (lambda log: log["nothing"], "KeyError"),
     ],
-    "18 seams": [((5, 1, 2, 6), "What does its rate do"), ((4, 1, 6, 2), "From which update")],
-    "18 hands": [((1, 2, 6, 4), "For how many updates"), ((3, 2, 4, 6), "time of its first cuts")],
-    "18 plan": [((2, 4, 5, 3), "at once, or on the way up"), ((3, 5, 4, 2), "By which factor")],
     "18 repair": [
         (fit(T_max=60), "the plan says"),
-        (fit(clip=0), "more than its rate times the limit"),
-        (fit(clip=1), "more than its rate times the limit"),
+        (fit(clip=0), "what is clipped, when"),
+        (fit(clip=1), "what is clipped, when"),
         (fit(note=0), "It reports"),
-        (fit(limit=0.5), "What else was changed"),
-        (lambda *a: fit()(*a)[:-1], "the rate of each update"),
-        (lambda model, optimizer, batches, steps, limit: [], "made 0"),
+        (fit(limit=0.5), "what is clipped, when"),
+        (lambda *a: fit()(*a)[:-1], "the rate of each: 60 made"),
+        (lambda model, optimizer, batches, steps, limit: [], "each: 0 made"),
     ],
     "08 open": [
         (0.01, "A dictionary is asked for"),
