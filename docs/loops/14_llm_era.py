@@ -1,6 +1,6 @@
 """The LLM era: the loop of chapter 14, to paste."""
 
-# Imports and made-up data
+# Imports, made-up data and a model
 import tempfile
 from pathlib import Path
 
@@ -8,52 +8,57 @@ import torch
 import torch.nn.functional as F
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LinearLR
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, Subset, TensorDataset
 
 torch.manual_seed(0)
-inputs = torch.randn(3200, 8)
-data = TensorDataset(inputs, inputs[:, :1] * inputs[:, 1:2])
-file = Path(tempfile.mkdtemp()) / "trunk.pt"
+inputs = torch.randn(32_000, 8)
+targets = inputs[:, :1] * inputs[:, 1:2]
+data = TensorDataset(inputs, targets)
+folder = Path(tempfile.mkdtemp())
+
 
 def begin():
     torch.manual_seed(0)
     model = torch.nn.Sequential(torch.nn.Linear(8, 32), torch.nn.ReLU(), torch.nn.Linear(32, 1))
     return model, AdamW(model.parameters(), lr=0.01)
 
+def loader_from(step):
+    """Minibatches from an update on, in a fixed order: each row comes once."""
+    return DataLoader(Subset(data, range(64 * step, len(data))), batch_size=64)
 
-def train_epochs(model, optimizer, epochs, scheduler=None):
+
+def train(model, optimizer, steps, scheduler=None):
     """Train, and note the rate of each update."""
     used = []
-    for epoch in epochs:
-        order = torch.Generator().manual_seed(epoch)  # the epoch's number alone decides
-        for x, y in DataLoader(data, batch_size=64, shuffle=True, generator=order):
-            loss = F.mse_loss(model(x), y)
-            optimizer.zero_grad()
-            loss.backward()
-            used.append(optimizer.param_groups[0]["lr"])  # what this update uses
-            optimizer.step()
-            if scheduler is not None:
-                scheduler.step()  # once per update
+    for _, (x, y) in zip(steps, loader_from(steps[0])):
+        loss = F.mse_loss(model(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        used.append(optimizer.param_groups[0]["lr"])  # what this update uses
+        optimizer.step()
+        if scheduler is not None:
+            scheduler.step()  # once per update
     return used
 
-def save(model, optimizer, epoch):
-    state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch}
-    torch.save(state, file)
+def save(model, optimizer, step):  # a file for each save, named by the updates made
+    state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+    torch.save(state, folder / f"{step}.pt")
 
 
-def branch(epochs):  # a finished model from the saved trunk, after so many epochs of cooldown
-    state, (model, optimizer) = torch.load(file), begin()
+def branch(step, count):  # a finished model: the save at `step`, and a cooldown of `count`
+    state, (model, optimizer) = torch.load(folder / f"{step}.pt"), begin()
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
-    down = LinearLR(optimizer, 1.0, 0.0, total_iters=epochs * 50)  # 50 updates an epoch
-    first = state["epoch"]
-    return model, train_epochs(model, optimizer, range(first, first + epochs), down)
+    down = LinearLR(optimizer, 1.0, 0.0, total_iters=count)
+    return model, train(model, optimizer, range(step, step + count), down)
 
 root, its_optimizer = begin()
-for before, after, cool in ((0, 4, 1), (4, 8, 2)):
-    train_epochs(root, its_optimizer, range(before, after))
+saves = (0, 225, 300, 400)  # each a third later than the last
+for before, after in zip(saves, saves[1:]):
+    train(root, its_optimizer, range(before, after))
     save(root, its_optimizer, after)  # before any cooldown
-    model, used = branch(cool)
-    loss = F.mse_loss(model(inputs), data.tensors[1]).item()
-    print(f"{after} epochs of trunk, {len(used)} updates down:", end=" ")
+for after in (225, 400):  # whenever a finished model is wanted
+    model, used = branch(after, after // 4)
+    loss = F.mse_loss(model(inputs), targets).item()
+    print(f"{after} updates of trunk, {len(used)} down:", end=" ")
     print(f"first {used[0]:.4f}, last {used[-1]:.4f}, loss {loss:.2f}")
