@@ -50,7 +50,7 @@ COMPARED: dict[str, int] = {
     "14_llm_era": 24,
     "15_fine_tuning": 24,
     "16_predicting_the_loss": 25,
-    "18_watching_and_mending": 25,
+    "18_watching_and_mending": 27,
     "17_batch_and_horizon": 44,
     "19_choosing": 37,
     "20_scheduler_reference": 36,

@@ -2,6 +2,7 @@
 
 # Imports, made-up data and a model
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -30,7 +31,7 @@ def loader_from(step):
 def train(model, optimizer, steps, scheduler=None):
     """Train, and note the rate of each update."""
     used = []
-    for _, (x, y) in zip(steps, loader_from(steps[0])):
+    for _, (x, y) in zip(steps, loader_from(steps[0]), strict=False):
         loss = F.mse_loss(model(x), y)
         optimizer.zero_grad()
         loss.backward()
@@ -54,7 +55,7 @@ def branch(step, count):  # a finished model: the save at `step`, and a cooldown
 
 root, its_optimizer = begin()
 saves = (0, 225, 300, 400)  # each a third later than the last
-for before, after in zip(saves, saves[1:]):
+for before, after in pairwise(saves):
     train(root, its_optimizer, range(before, after))
     save(root, its_optimizer, after)  # before any cooldown
 for after in (225, 400):  # whenever a finished model is wanted
