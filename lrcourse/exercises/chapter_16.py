@@ -23,7 +23,7 @@ def check_16_repair(answer: Any) -> Hints:
     for case, old, new in cases:
         with np.errstate(all="ignore"):
             mine = np.asarray(answer(0.01, old.copy(), new.copy()), dtype=float)
-        first, then = (bound(lambda t, f=f: f[t], len(f)).best_peak for f in (old, new))
+        first, then = (bound(f.__getitem__, len(f)).best_peak for f in (old, new))
         if mine.shape:
             yield f"One peak is asked for, and it gives something of shape {mine.shape}."
         if np.isnan(mine):
