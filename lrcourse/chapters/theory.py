@@ -8,7 +8,7 @@ schedule of the same model on the same data.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -24,7 +24,8 @@ __all__ = ["Bound", "LossLaw", "areas", "bound", "fit_law"]
 # -------------------------------------------------------------------------------------- the bound
 
 
-class Bound(NamedTuple):
+@dataclass(frozen=True)
+class Bound:
     """distance / peak + noise · peak: at most so far above the minimum is the last loss.
 
     In units in which the start is at a distance of 1 from the minimum and no gradient is longer
