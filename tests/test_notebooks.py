@@ -49,7 +49,7 @@ COMPARED: dict[str, int] = {
     "13_transformer": 26,
     "14_llm_era": 24,
     "15_fine_tuning": 24,
-    "16_predicting_the_loss": 25,
+    "16_predicting_the_loss": 24,
     "18_watching_and_mending": 27,
     "17_batch_and_horizon": 44,
     "19_choosing": 37,
