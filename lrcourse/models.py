@@ -12,7 +12,15 @@ from torch import Tensor, nn
 from lrcourse.arguments import Count, Positive, Steps, check_argument, refuse
 from lrcourse.data import Text
 
-__all__ = ["GPT", "MLP", "NextCharacter", "character_task", "next_token_loss", "sample"]
+__all__ = [
+    "GPT",
+    "MLP",
+    "NextCharacter",
+    "WideNetwork",
+    "character_task",
+    "next_token_loss",
+    "sample",
+]
 
 
 def MLP(
@@ -70,6 +78,52 @@ def NextCharacter(
             nn.ReLU(),
             nn.Linear(hidden, vocabulary),
         )
+
+
+class _Multiplied(nn.Linear):
+    """A linear layer whose weights count `factor`-fold, and begin as much larger for it."""
+
+    def __init__(self, inputs: int, outputs: int, factor: float):
+        super().__init__(inputs, outputs)
+        self.factor = factor
+        with torch.no_grad():
+            self.weight /= factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight * self.factor, self.bias)
+
+
+def WideNetwork(hidden: int, base: int | None = None, seed: int | None = None) -> nn.Sequential:
+    """`NextCharacter` with two hidden layers of width `hidden`; its scores begin at zero.
+
+    With `base`, in the maximal update parametrization for Adam (Yang et al., Tensor Programs V,
+    2022): the weights that a wide layer feeds count base/hidden-fold. Adam's step has the same size
+    for every weight, so this makes their steps that much smaller, under one learning rate for all.
+    At width `base` nothing changes, and at the start nothing does at any width.
+
+    Args:
+        hidden: width of both hidden layers.
+        base: the width at which the rate was tuned; None is PyTorch's own parametrization.
+        seed: fixes the first weights, as in `MLP`.
+
+    >>> WideNetwork(32, seed=0)(torch.zeros(5, 8, dtype=torch.long)).shape
+    torch.Size([5, 128])
+    """
+    _check_sizes(hidden=hidden, base=base or hidden)
+    factor = (base or hidden) / hidden
+    with _seeded(seed):
+        scores = _Multiplied(hidden, 128, factor)
+        net = nn.Sequential(
+            nn.Embedding(128, 16),
+            nn.Flatten(-2),
+            nn.Linear(8 * 16, hidden),
+            nn.ReLU(),
+            _Multiplied(hidden, hidden, factor),
+            nn.ReLU(),
+            scores,
+        )
+    nn.init.zeros_(scores.weight)
+    return net
 
 
 def character_task(text: Text) -> dict[str, Any]:

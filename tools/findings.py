@@ -52,7 +52,7 @@ _HEAD = (
     "below zero, so A is better. *… by less than matters*: that too, but the whole interval "
     "lies within the margin. *No difference that matters*: the interval holds zero and lies "
     "within the margin. *Not settled*: all else, these runs are too few to tell. A difference "
-    "can be sure and small, so look at its size as well. With some eighty rows, a few "
+    "can be sure and small, so look at its size as well. With over two hundred rows, some "
     "intervals will miss the truth by chance; where a lowest schedule is named among several, "
     "that is corrected for (Holm's method, 1979).\n\n"
     "**How far it reaches.** All models are small, because everything here can be run again "

@@ -84,7 +84,7 @@ class Part:
         peaks: peak rates to try; one alone is taken as it is.
         steps: updates of each run.
         batch: windows in a minibatch.
-        model: arguments of `GPT`; empty for `NextCharacter`.
+        model: arguments of `GPT`, or of `WideNetwork`; empty for `NextCharacter`.
         optimizer: its class.
         settings: the optimizer's, `clip`, and `average`: the last share of the run, the mean of
             whose weights is judged.
@@ -109,6 +109,11 @@ class Part:
     limit: int = 2_000_000
     chunk: int | None = None
     finetuned: Mapping[str, Any] | None = None
+
+    @property
+    def transformer(self) -> bool:
+        """Is it a `GPT` that it trains?"""
+        return "heads" in self.model
 
     @property
     def told(self) -> dict[str, Any]:

@@ -5,7 +5,7 @@ these models gain from training a tenth longer, and what Hägele et al. (2024) c
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -762,6 +762,124 @@ def _qk_norm_contrasts(parts: Mapping[str, Part]) -> list[Contrast]:
     return [Contrast("qk-norm instead of none", "qk-norm/linear", "plain/linear")]
 
 
+# -------------------------------------------------------------------------------- scaling the rate
+
+_SGD: dict[str, Any] = {"optimizer": SGD, "settings": {"momentum": 0.9}}
+
+
+def _line(n: int, first: float, batch: int = 64, **options: Any) -> Part:
+    """A straight line to zero, its peak tuned."""
+    return Part({"line": Linear(1, 0, n)}, [first * 2**i for i in range(7)], n, batch, **options)
+
+
+def _carried(rates: Mapping[str, float], n: int, batch: int = 64, **options: Any) -> Part:
+    """Straight lines from rates that nobody tuned for this run."""
+    plans = {rule: Linear(1, 0, n).scale(rate) for rule, rate in rates.items()}
+    return Part(plans, [1.0], n, batch, tuning=1, **options)
+
+
+def _ruled(parts: Mapping[str, Part]) -> list[Contrast]:
+    """Each carried rate against the line that was tuned there."""
+    return [
+        Contrast(f"{rule} instead of tuned, {title}", f"{title}, carried/{rule}", f"{title}/line")
+        for title in parts if f"{title}, carried" in parts
+        for rule in parts[f"{title}, carried"].schedules
+    ]  # fmt: skip
+
+
+_SAMPLES, _LENGTHS = (
+    128_000,
+    {16: (2000, 4000), 64: (500, 1000), 256: (250, 1000), 1024: (250, 500)},
+)
+_AT_16: dict[str, float] = {}
+"""The best peaks of batches of 16, tuned in their own parts."""
+
+
+def _batch(scale: Scale) -> dict[str, Part]:
+    """A network of one hidden layer that guesses the next character; a straight line to zero; 128
+    thousand samples in batches of 16 to 1024, with SGD and AdamW, and other lengths with AdamW, for
+    the updates that a loss takes; what is carried is the best peak of batches of 16.
+    """
+    found = {}
+    kinds: dict[str, dict[str, Any]] = {"SGD": _SGD | {"every": 25}, "AdamW": {"every": 25}}
+    for (kind, options), batch in product(kinds.items(), (16, 32, 64, 256, 1024)):
+        n, first = _SAMPLES // batch, 0.0125 if kind == "SGD" else 0.002
+        title, times = f"{kind}, batch {batch}", batch / 16
+        found[title] = _line(n, first, batch, **options)
+        if kind in _AT_16 and 16 < batch < 1024:
+            powers = {"kept": 0, "root": 0.5, "in proportion": 1}
+            rates = {rule: _AT_16[kind] * times**power for rule, power in powers.items()}
+            found[f"{title}, carried"] = _carried(rates, n, batch, **options)
+        for length in _LENGTHS.get(batch, ()) if kind == "AdamW" else ():
+            found[f"{title}, {length} updates"] = _line(length, first, batch, **options)
+    return found
+
+
+_AT_250: dict[str, float] = {}
+"""The best peaks of runs of 250 updates, tuned in their own parts."""
+
+
+def _length(scale: Scale) -> dict[str, Part]:
+    """A network of one hidden layer that guesses the next character; a straight line to zero, and a
+    constant rate; AdamW, with β₂ = 0.999 and 0.95; what is carried is the best peak of runs of 250
+    updates.
+    """
+    found = {}
+    for beta, n in product((0.999, 0.95), (250, 500, 1000, 4000)):
+        title, options = f"{n} updates, β₂ = {beta}", {"settings": {"betas": (0.9, beta)}}
+        line = _line(n, 0.001, **options)
+        found[title] = replace(line, schedules={**line.schedules, "constant": Constant()})
+        if title_of := _AT_250.get(str(beta)):
+            if n > 250:
+                rates = {"kept": title_of, "root": title_of * (250 / n) ** 0.5}
+                found[f"{title}, carried"] = _carried(rates, n, **options)
+    return found
+
+
+_AT_32: dict[str, float] = {}
+"""The best peaks of width 32, tuned in their own parts."""
+
+
+def _width(scale: Scale) -> dict[str, Part]:
+    """A network of two hidden layers that guesses the next character; AdamW, 1000 updates, a
+    straight line to zero; as PyTorch has it, and in the maximal update parametrization from width
+    32 on; what is carried is the best peak of width 32.
+    """
+    n, found = 1000, {}
+    for kind, hidden in product(("standard", "muP"), (32, 128, 512)):
+        model = {"hidden": hidden} | ({"base": 32} if kind == "muP" else {})
+        title = f"{kind}, width {hidden}"
+        found[title] = _line(n, 0.0005, model=model)
+        if _AT_32 and hidden > 32:
+            rates = {"kept": _AT_32[kind]}
+            if kind == "standard":
+                rates["divided"] = _AT_32[kind] * 32 / hidden
+            found[f"{title}, carried"] = _carried(rates, n, model=model)
+    return found
+
+
+_AT_2500: float = 0.0
+"""The best peak of the short run, tuned in its own part."""
+
+
+def _proxy(scale: Scale) -> dict[str, Part]:
+    """A network of one hidden layer that guesses the next character; AdamW, a straight line to zero
+    over 20 thousand updates, its peak carried from runs of an eighth of the length; beside it
+    branches that come down over the last fifth, and the constant rate.
+    """
+    long, short = 20_000, 2500
+    found = {"2500 updates": _line(short, 0.001)}
+    tuned = _line(long, 0.0005, every=100)
+    plans = tuned.schedules | {"wsd": wsd(long, 0, long // 5), "constant": Constant()}
+    found["20000 updates"] = replace(tuned, schedules=plans)
+    if _AT_2500:
+        powers = {"kept": 0.0, "eighth to the 0.3": 0.3, "root": 0.5}
+        rates = {name: _AT_2500 * 8**-power for name, power in powers.items()}
+        rates |= {"four times": 4 * _AT_2500, "a quarter": _AT_2500 / 4}
+        found["20000 updates, carried"] = _carried(rates, long)
+    return found
+
+
 # -------------------------------------------------------------------------------------- fine-tuning
 
 
@@ -946,5 +1064,22 @@ EXPERIMENTS = {
         "A peak was tuned for one schedule: where is that of a straight line?", 16,
         "Schaipp et al. 2025: by the ratio of a convex bound's best peaks", _moving,
         _moving_contrasts,
+    ),
+    "batch": Experiment(
+        "The batch grows: which rate, and how many updates?", 17,
+        "Goyal et al. 2017: in proportion, for SGD; Malladi et al. 2022: by the root, for Adam",
+        _batch, _ruled,
+    ),
+    "length": Experiment(
+        "The run gets longer: which rate?", 17,
+        "Bjorck et al. 2024: lower, by a power of the length", _length, _ruled,
+    ),
+    "width": Experiment(
+        "The model gets wider: which rate?", 17,
+        "Yang et al. 2022: the same one, in the maximal update parametrization", _width, _ruled,
+    ),
+    "proxy": Experiment(
+        "Can the peak of a long run be found with runs of an eighth of its length?", 19, "",
+        _proxy, _ruled,
     ),
 }  # fmt: skip

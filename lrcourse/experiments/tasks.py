@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 from lrcourse.data import Corpus, Text, sympy_corpus, sympy_text
 from lrcourse.experiments.declared import AsItComes, Listener, Part
 from lrcourse.experiments.finetuning import begin, english_corpus
-from lrcourse.models import GPT, NextCharacter, next_token_loss
+from lrcourse.models import GPT, NextCharacter, WideNetwork, next_token_loss
 from lrcourse.runs import Run
 from lrcourse.sweeps import sweep
 from lrcourse.training import train
@@ -31,7 +31,7 @@ _TOGETHER = 10  # runs of a chunk on a CPU: enough to gain from the stack, few e
 def task(part: Part, where: torch.device) -> dict[str, Any]:
     """What `trained` and `sweep` are told of a part, but for schedules, peaks, seeds and steps."""
     settings = dict(part.settings) | {"chunk": part.chunk or _TOGETHER}
-    if part.model:
+    if part.transformer:
         settings |= {"loss": next_token_loss, "bf16": where.type == "cuda"}
     return {
         "model": partial(build_model, part, where),
@@ -45,8 +45,10 @@ def build_model(part: Part, where: torch.device, seed: int) -> nn.Module:
     """The model of a run, its first weights fixed by the seed."""
     if part.finetuned is not None:
         made: nn.Module = begin(**part.finetuned, seed=seed)
+    elif part.transformer:
+        made = GPT(**part.model, seed=seed)
     else:
-        made = GPT(**part.model, seed=seed) if part.model else NextCharacter(seed=seed)
+        made = WideNetwork(**part.model, seed=seed) if part.model else NextCharacter(seed=seed)
     return made.to(where)
 
 
@@ -72,7 +74,7 @@ def _english(where: torch.device | None) -> Corpus:
 def windows(part: Part) -> int:
     """Windows that an evaluation of a compared run reads."""
     text = _text(part)
-    return len(text.x_test) + (0 if part.model else len(text.x_validation))
+    return len(text.x_test) + (0 if part.transformer else len(text.x_validation))
 
 
 def _batches(part: Part, where: torch.device, seed: int) -> Callable[[int], tuple[Tensor, Tensor]]:
@@ -82,7 +84,7 @@ def _batches(part: Part, where: torch.device, seed: int) -> Callable[[int], tupl
 def evaluate(part: Part, where: torch.device, test: bool, model: Any) -> dict[str, Tensor]:
     """The loss on validation data for tuning, and else on test data; small models tell both."""
     text = _text(part, where)
-    tuned = {} if test and part.model else text.validate(model)
+    tuned = {} if test and part.transformer else text.validate(model)
     if test and part.finetuned is not None:  # and what it still knows of what it had learned
         known = sympy_corpus(part.model["context"], tests=256).to(where)
         tuned["sympy_loss"] = known.score(model)["test_loss"]

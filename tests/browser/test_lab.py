@@ -60,7 +60,8 @@ class Lab:
 
     def __exit__(self, *_: object) -> None:
         self.process.terminate()
-        self.process.wait(30)
+        # jupyter_server lets a kernel that is still starting come up before it ends it: up to 60 s
+        self.process.wait(120)
 
     def token(self) -> str | None:
         """What JupyterLab prints for the learner to open, on chapter 00."""
