@@ -1,4 +1,4 @@
-"""Checks of chapter 17, Batch size and horizon."""
+"""Checks of chapter 17, Scaling the rate."""
 
 import math
 from typing import Any
