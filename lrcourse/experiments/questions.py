@@ -835,6 +835,11 @@ def _length(scale: Scale) -> dict[str, Part]:
     return found
 
 
+def _length_contrasts(parts: Mapping[str, Part]) -> list[Contrast]:
+    tuned = {title: part for title, part in parts.items() if "constant" in part.schedules}
+    return [*_ruled(parts), *_each({"constant": ("line",)})(tuned)]
+
+
 _AT_32 = 0.0136
 """The best peak of width 32, where both parametrizations are one, tuned in its own part."""
 
@@ -857,6 +862,17 @@ def _width(scale: Scale) -> dict[str, Part]:
     return found
 
 
+def _width_contrasts(parts: Mapping[str, Part]) -> list[Contrast]:
+    return _ruled(parts) + [
+        Contrast(
+            f"muP instead of standard, width {n}",
+            f"muP, width {n}/line",
+            f"standard, width {n}/line",
+        )
+        for n in (128, 512)
+    ]
+
+
 _AT_2500 = 0.0109
 """The best peak of the short run, tuned in its own part."""
 
@@ -876,6 +892,11 @@ def _proxy(scale: Scale) -> dict[str, Part]:
     rates |= {"four times": 4 * _AT_2500, "a quarter": _AT_2500 / 4}
     found["20000 updates, carried"] = _carried(rates, long)
     return found
+
+
+def _proxy_contrasts(parts: Mapping[str, Part]) -> list[Contrast]:
+    long = "20000 updates"
+    return _ruled(parts) + _each({"wsd": ("line",), "constant": ("line",)})({long: parts[long]})
 
 
 # -------------------------------------------------------------------------------------- fine-tuning
@@ -1070,14 +1091,15 @@ EXPERIMENTS = {
     ),
     "length": Experiment(
         "The run gets longer: which rate?", 17,
-        "Bjorck et al. 2024: lower, by a power of the length", _length, _ruled,
+        "Bjorck et al. 2024: lower, by a power of the length", _length, _length_contrasts,
     ),
     "width": Experiment(
         "The model gets wider: which rate?", 17,
-        "Yang et al. 2022: the same one, in the maximal update parametrization", _width, _ruled,
+        "Yang et al. 2022: the same one, in the maximal update parametrization", _width,
+        _width_contrasts,
     ),
     "proxy": Experiment(
         "Can the peak of a long run be found with runs of an eighth of its length?", 19, "",
-        _proxy, _ruled,
+        _proxy, _proxy_contrasts,
     ),
 }  # fmt: skip
