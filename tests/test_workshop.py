@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import pytest
 from told_again import TOLD_AGAIN
 
@@ -186,8 +187,21 @@ def test_without_node_the_rest_is_made_and_said(tmp_path: Path, capsys, monkeypa
     assert (out / f"{workshop.HANDOUT}.zip").exists() and (out / "notes.txt").exists()
 
 
+def test_boards_of_a_room_become_one(tmp_path: Path, capsys):
+    for who, entries in {"Ada/boards": [("a", -1.5), ("b", -0.5)], "Bo": [("c", -2.0)]}.items():
+        (tmp_path / who).mkdir(parents=True)
+        board = pd.DataFrame(entries, columns=["entry", "per_cent"]).assign(se=0.25)
+        board.to_csv(tmp_path / who / "04_open.csv", index=False)
+    assert workshop.main(["--boards", str(tmp_path)]) == 0
+    said = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert said[2:] == [["04_open", "Bo", "-2.0", "0.25", "1"], ["Ada", "-1.5", "0.25", "2"]]
+    with pytest.raises(SystemExit, match="no boards"):
+        workshop.main(["--boards", str(tmp_path / "Ada" / "boards")])
+
+
 def test_plans_add_up():
-    """In each plan of docs/teaching.md the minutes make the clock, and the clock the total."""
+    """In each plan of docs/teaching.md the minutes make the clock, and the clock the total; a whole
+    chapter has the minutes of its header."""
     text = (ROOT / "docs" / "teaching.md").read_text(encoding="utf-8")
     plans = re.findall(r"^## .*? day: (\d+) minutes$(.*?)(?=^## )", text, re.M | re.S)
     assert len(plans) == 2
@@ -197,3 +211,23 @@ def test_plans_add_up():
         minutes = [int(m) for *_, m in rows]
         assert sum(minutes) == int(total)
         assert clock == [sum(minutes[:i]) for i in range(len(minutes))]
+        whole = re.findall(r"\| (\d+) \| (\d\d), whole \|", plan)
+        assert len(whole) > 2
+        for planned, number in whole:
+            (source,) = notebooks.chapters([number])
+            assert f"**{planned} minutes**" in source.read_text(encoding="utf-8"), number
+
+
+@pytest.mark.parametrize("name", sorted(TOLD_AGAIN))
+def test_each_chapter_has_its_answers(name: str):
+    """Its title and minutes, a row for each thing that it promises, an answer to each question."""
+    text = (notebooks.NOTEBOOKS / "source" / f"{name}.md").read_text(encoding="utf-8")
+    title, minutes = (re.search(p, text)[1] for p in (r"(?m)^# (.+)$", r"\*\*(\d+) minutes\*\*"))
+    promised = text.partition("After this chapter you can")[2].partition("minutes**")[0]
+    asked = re.search(r"(?m)^\*\*Ask yourself\.\*\*(.*)$", text)[1]
+    answers = (ROOT / "docs" / "answers.md").read_text(encoding="utf-8")
+    head = f"\n## {name[:2]} {title}: {minutes} minutes\n"
+    assert head in answers
+    section = answers.partition(head)[2].partition("\n## ")[0]
+    assert len(re.findall("(?m)^\\| ", section)) - 1 == len(re.findall("(?m)^- ", promised))
+    assert len(re.findall("(?m)^- ", section)) == asked.count("?") + 1  # the last: what passes

@@ -7,6 +7,7 @@
                      of these `course.py lab` makes each participant's own, in `work`
 
 With `--run [NN ...]` nothing is written: learner copies run from top to bottom, unanswered.
+With `--boards FOLDER` the boards of a room become one: FOLDER/NAME holds somebody's `work/boards`.
 """
 
 import argparse
@@ -19,13 +20,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 from nbconvert.preprocessors import TagRemovePreprocessor
 from nbformat import NotebookNode
 
 from lrcourse.files import ROOT
 from tools import notebooks, slides
 
-__all__ = ["fetch", "handout", "learner"]
+__all__ = ["fetch", "handout", "learner", "room"]
 
 OURS = ".lrcourse-workshop"  # marks a folder that this program made, and may write anew
 HANDOUT = "learning-rate-workshop"
@@ -129,14 +131,41 @@ def rehearse(sources: Sequence[Path]) -> int:
         start = time.monotonic()
         try:
             ran = notebooks.execute(learner(source), source.stem, cwd=notebooks.NOTEBOOKS)
-            wrong = notebooks.verdicts(ran)
+            wrong, slow = notebooks.verdicts(ran), long_cells(ran)
         except notebooks.ChapterError as error:
-            wrong = [str(error)]
+            wrong, slow = [str(error)], []
         status |= bool(wrong)
         said = "; ".join(wrong) or "runs unanswered"
         mark = notebooks.WRONG if wrong else notebooks.RIGHT
-        print(f"{mark} {source.stem}: {said}, {time.monotonic() - start:.0f} s", flush=True)
+        print(
+            f"{mark} {source.stem}: {said}, {time.monotonic() - start:.0f} s", *slow, sep="\n    "
+        )
     return status
+
+
+def long_cells(ran: NotebookNode) -> list[str]:
+    """The cells that took five seconds or more: what to run before the room comes to them."""
+    took = ((cell.metadata.get("papermill", {}).get("duration") or 0, cell) for cell in ran.cells)
+    return [f"{s:.0f} s: {cell.source.splitlines()[0]}" for s, cell in took if s >= 5]
+
+
+def room(folder: Path) -> pd.DataFrame:
+    """The best entry of each person in each exercise, first places first, and how many they made.
+
+    Raises:
+        SystemExit: the folder has no boards of anybody.
+    """
+    boards = [
+        pd.read_csv(path).assign(exercise=path.stem, who=path.relative_to(folder).parts[0])
+        for path in sorted(folder.glob("*/**/*_open.csv"))
+    ]
+    if not boards:
+        sys.exit(
+            f"{folder} holds no boards: they are NAME/boards/04_open.csv, or NAME/04_open.csv."
+        )
+    entries = pd.concat(boards).sort_values(["exercise", "per_cent"])
+    entries["entries"] = entries.groupby(["exercise", "who"])["entry"].transform("size")
+    return entries.drop_duplicates(["exercise", "who"]).set_index(["exercise", "who"])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -149,7 +178,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("out", nargs="?", type=Path, metavar="OUT", help="the folder to write")
     what.add_argument("--run", nargs="*", metavar="NN", help="chapters; all when none is named")
+    what.add_argument("--boards", type=Path, metavar="FOLDER", help="where boards were collected")
     wanted = parser.parse_args(arguments)
+    if wanted.boards:
+        print(room(wanted.boards)[["per_cent", "se", "entries"]].round(2).to_string())
+        return 0
     try:
         sources = notebooks.chapters(wanted.run or ())
     except notebooks.ChapterError as error:
