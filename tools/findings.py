@@ -410,10 +410,10 @@ ANSWERS: dict[str, tuple[str, Callable[[Mapping[str, Finding]], bool]]] = {
     "batch": (
         "With SGD in proportion to the batch: carried so from batches of 16, the peak loses "
         "nothing that these runs can tell in batches of 32, 64 and 256, and kept as it is it "
-        "costs one, over three and fifteen per cent. With AdamW by the root of the batch: that loses nothing "
-        "that matters in batches of 64 and 256, where in proportion costs over one per cent and "
-        "then nearly twenty, and the kept peak about two and over five. All runs read the same "
-        "samples, so a larger batch makes fewer updates.",
+        "costs one, over three and fifteen per cent. With AdamW by the root of the batch: that "
+        "loses nothing that matters in batches of 64 and 256, where in proportion costs over "
+        "one per cent and then nearly twenty, and the kept peak about two and over five. All "
+        "runs read the same samples, so a larger batch makes fewer updates.",
         lambda f: (
             _said(
                 f,
