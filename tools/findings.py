@@ -459,6 +459,37 @@ ANSWERS: dict[str, tuple[str, Callable[[Mapping[str, Finding]], bool]]] = {
             )
         ),
     ),
+    "width": (
+        "As PyTorch has it, a lower one, though by less than in proportion: kept from width "
+        "32 the peak costs about two per cent at width 128 and seven at 512, and divided by "
+        "the growth of the width it costs more than that. In the maximal update "
+        "parametrization the best peak does not fall but rises a little; kept, it costs a "
+        "third to a half as much, and the tuned models end two to four per cent lower than "
+        "PyTorch's own.",
+        lambda f: (
+            _said(f, "higher", "kept instead", "divided instead")
+            and all(
+                f[f"divided instead of tuned, standard, width {n}"].difference.mean
+                > f[f"kept instead of tuned, standard, width {n}"].difference.mean
+                > f[f"kept instead of tuned, muP, width {n}"].difference.mean
+                for n in (128, 512)
+            )
+            and _said(f, "lower", "muP instead of standard")
+        ),
+    ),
+    "proxy": (
+        "Yes, here: the best peak of a line over 2500 updates, kept for one over 20 000, "
+        "loses nothing that these runs can tell against the peak tuned at full length. "
+        "Lowered by a power of the length it loses more, and a peak four times too large "
+        "costs over fifteen per cent. A wsd with its own peak ends about one per cent above "
+        "the line, a constant rate four.",
+        lambda f: (
+            f["kept instead of tuned, 20000 updates"].verdict == "not settled"
+            and f["kept instead of tuned, 20000 updates"].difference.mean < 0
+            and _said(f, "higher", "eighth to the 0.3", "root", "a quarter", "wsd", "constant")
+            and f["four times instead of tuned, 20000 updates"].difference.mean > 15
+        ),
+    ),
     "shapes": (
         "A straight line to zero, by a little. The cosine and an exponential to a tenth end "
         "higher at both lengths and both batches; an exponential to a hundredth, which has left "
