@@ -188,11 +188,8 @@ def _name_ends(axes: Axes, curves: Sequence[Line2D]) -> bool:
     if dots or min(map(len, data)) < 2 or max(map(len, names)) > 20:
         return False
     axes.autoscale_view()  # otherwise the limits are found when the figure is drawn
-    across, up = (
-        axes.transAxes.inverted()
-        .transform(axes.transData.transform([points[-1] for points in data]))
-        .T
-    )
+    ends = axes.transData.transform([points[-1] for points in data])
+    across, up = axes.transAxes.inverted().transform(ends).T
     order, gap = np.argsort(up), 16 / 72 * axes.figure.dpi / axes.bbox.height
     steps = gap * np.arange(len(up))
     rising, level = up[order] - steps, np.empty(len(up))
