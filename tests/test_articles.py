@@ -21,7 +21,7 @@ from torch.optim import lr_scheduler as lrs
 from lrcourse.data import corpus, digits
 from lrcourse.experiments.recordings import read_recording
 from lrcourse.files import ROOT
-from lrcourse.landscapes import DoubleWell, Shelf, descend
+from lrcourse.landscapes import DoubleWell, descend
 from lrcourse.models import GPT, MLP, next_token_loss
 from lrcourse.schedules import (
     Cosine,
@@ -279,6 +279,18 @@ def test_with_noise_a_restart_moves_walks_both_ways_and_gains_nothing_clear():
         freed, caught = again[300] & ~again[-1], ~again[300] & again[-1]
         assert freed.mean() > 0.02 and caught.mean() > 0.02
         assert abs(again[-1].mean() - once[-1].mean()) < 0.05
+
+
+class Shelf:
+    """A valley that levels off, ½ x² / (1 + x²): far out it is nearly flat, and nowhere quite."""
+
+    minimum = np.zeros(1)
+
+    def __call__(self, points):
+        return 0.5 * points[..., 0] ** 2 / (1 + points[..., 0] ** 2)
+
+    def gradient(self, points):
+        return points / (1 + points**2) ** 2
 
 
 def test_a_small_rate_crawls_over_a_plateau_and_does_not_stay_there():
