@@ -482,34 +482,9 @@ LIKELY = {
         (carried(over=True), "upside down"),
         (lambda peak, old, new: peak * new, "of shape"),
     ],
-    "17 clock": [
-        ((2000, 500), "four times the samples of the old warmup"),
-        ((125, 2000), "in the other order"),
-        ((8000, 500), "8000 updates"),
-        ((8000, 125), "8000 updates"),
-        (2000, "Two numbers"),
-        ((1000, 125), "How many samples"),
-    ],
-    "17 both": [
-        (0.004, "holds the updates fixed"),
-        (0.002 * 4**0.5 * 4**-0.3, "more updates, or fewer"),
-        (0.008, "linear rule"),
-        (0.002 * 4**0.3, "The batch has changed"),
-    ],
-    "17 twin": [
-        (lambda stages, batch, power: [(batch, n) for _, n in stages], "is not what it was"),
-        (lambda stages, b, power: [(round(b / f), n) for f, n in stages], "reads 40960"),
-        (
-            lambda stages, b, power: [(round(b / f), round(n * f)) for f, n in stages],
-            "For power 0.5",
-        ),
-        (
-            lambda stages, b, power: [
-                (b / f ** (1 / power), n * f ** (1 / power)) for f, n in stages
-            ],
-            "int",
-        ),
-        (lambda stages, batch, power: [], "one (batch, updates) for each"),
+    "17 open": [
+        (0.02, "A function is asked for"),
+        (lambda t: 0.02 if t < 124 else -1, "At t = 124 the rate is -1"),
     ],
     "17 repair": [
         (lambda m, o, s, b, k, n: accumulated(m, o, lambda t: s(4 * t), b, k, n), "count"),

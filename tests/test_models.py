@@ -8,10 +8,11 @@ from torch import nn
 from torch.optim import AdamW
 
 from lrcourse.data import corpus, python_text
-from lrcourse.models import GPT, NextCharacter, next_token_loss, sample
+from lrcourse.models import GPT, NextCharacter, WideNetwork, next_token_loss, sample
 from lrcourse.schedules import Cosine, Warmup
 from lrcourse.sweeps import final, sweep
 from lrcourse.training import train
+from tools.notebooks import NOTEBOOKS, read_source
 
 KINDS = [{}, {"post_ln": True}, {"qk_norm": True}, {"post_ln": True, "qk_norm": True}]
 SIZES = {"vocabulary": 50, "context": 12, "layers": 3, "heads": 4, "width": 32}
@@ -175,3 +176,21 @@ def test_a_language_model_learns_what_follows():
             python_text(limit=100_000, **options)
     with pytest.raises(ValueError, match="hidden is 0, expected a whole number >= 1"):
         NextCharacter(hidden=0)
+
+
+def test_the_wide_network_is_the_one_that_chapter_17_writes_down():
+    cells = read_source(NOTEBOOKS / "source" / "17_scaling.md").cells
+    told = {"torch": torch, "nn": nn, "F": F, "seed": 3}
+    for cell in cells:
+        if cell.source.startswith(("class Multiplied", "def network")):
+            exec(cell.source, told)
+    for base in (None, 32):
+        mine, its = told["network"](64, base), WideNetwork(64, base, seed=3)
+        x, y = tokens(16, 8), tokens(16)
+        for net in (mine, its):
+            optimizer = AdamW(net.parameters(), lr=0.01)
+            for _ in range(3):
+                optimizer.zero_grad()
+                F.cross_entropy(net(x), y).backward()
+                optimizer.step()
+        assert torch.equal(mine(x), its(x))

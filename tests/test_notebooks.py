@@ -51,7 +51,7 @@ COMPARED: dict[str, int] = {
     "15_fine_tuning": 24,
     "16_predicting_the_loss": 24,
     "18_watching_and_mending": 27,
-    "17_scaling": 44,
+    "17_scaling": 26,
     "19_choosing": 37,
     "20_scheduler_reference": 36,
 }

@@ -18,6 +18,7 @@ TOLD_AGAIN = {
     "14_llm_era",
     "15_fine_tuning",
     "16_predicting_the_loss",
+    "17_scaling",
     "18_watching_and_mending",
 }  # by the name of their file, without its ending
 REFERENCE = {"20_scheduler_reference"}  # to look up: none to work through
