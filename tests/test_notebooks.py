@@ -50,7 +50,7 @@ COMPARED: dict[str, int] = {
     "14_llm_era": 24,
     "15_fine_tuning": 26,
     "16_predicting_the_loss": 24,
-    "18_watching_and_mending": 27,
+    "18_watching_and_mending": 29,
     "17_scaling": 26,
     "19_choosing": 37,
     "20_scheduler_reference": 36,

@@ -328,6 +328,9 @@ CASES: Mapping[str, Case] = {
 }
 """Name → case."""
 
+LEFT_OUT = "minibatches left\nout so far"
+"""The label of a curve that is drawn only where some were left out."""
+
 AS_PLANNED = {"large", "small", "stall", "sharp"}
 """Where the fault is the plan itself: the rates used are those planned."""
 
@@ -389,6 +392,8 @@ def examine(number: int, seed: int = 0, told: bool = False) -> plots.Picture:
     name = BEDS[number - 1]
     case, log, x, grey = CASES[name], log_of(name, seed), "minibatch", None
     alt = f"Rate, loss and length of the gradient of case {number}."
+    if log["skipped"].any():
+        alt += " Below them, a count of the minibatches that made no update."
     if told:
         print(f"Case {number}: {case.cause}.", "", *case.lines, sep="\n")
         title, x = case.shows[0].upper() + case.shows[1:], f"{x} (grey: the mended run)"
@@ -398,15 +403,21 @@ def examine(number: int, seed: int = 0, told: bool = False) -> plots.Picture:
         print(f"Case {number}: “{case.report}” {made}")
         title = f"Case {number}: what is wrong, and where do you see it?"
     columns, behind = {"": _curves(log)}, {"": grey} if grey else None
-    _, *rows = columns[""]
+    rows = [row for row in columns[""] if row not in ("learning rate", LEFT_OUT)]
     return plots.charts(columns, grey=behind, x=x, log=rows, title=title, alt=alt)
 
 
 def _curves(log: pd.DataFrame) -> dict[str, np.ndarray]:
-    """What is drawn of a log."""
+    """What is drawn of a log; where minibatches were left out, their number, too."""
     finite = log.replace(np.inf, np.nan)
-    return {
+    curves = {
         "learning rate": finite["rate"].to_numpy(),
         "loss (nats)\nmean of 10": finite["loss"].rolling(10, min_periods=1).mean().to_numpy(),
-        "gradient\nnorm": finite["gradient_norm"].clip(lower=1e-4).to_numpy(),
+        "gradient norm,\nlargest of 10": finite["gradient_norm"]
+        .clip(lower=1e-4)
+        .rolling(10, min_periods=1)
+        .max()
+        .to_numpy(),
     }
+    left_out = {LEFT_OUT: log["skipped"].cumsum().to_numpy()} if log["skipped"].any() else {}
+    return curves | left_out
