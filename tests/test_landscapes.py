@@ -107,6 +107,39 @@ def test_the_cliff_stands_at_two_over_the_largest_curvature(
     assert losses[-1, 1] > losses[0, 1]
 
 
+@pytest.mark.parametrize("kappa", [10, 100, 1000])
+def test_the_best_rate_and_the_best_momentum_of_a_bowl(kappa: int) -> None:
+    """2 / (L + μ) leaves (κ − 1) / (κ + 1) a step; with momentum √β in the end (Polyak 1964).
+
+    At the best pair a distance is about step × √β^step, so at first it grows.
+    """
+    root, bowl = np.sqrt(kappa), Quadratic([1 / kappa, 1.0])
+    left = descend(bowl, [kappa, 1.0], 2 / (1 + 1 / kappa), 60).path
+    far = np.linalg.norm(left, axis=-1)
+    np.testing.assert_allclose(far[1:] / far[:-1], (kappa - 1) / (kappa + 1))
+    rate, beta = (2 / (1 + 1 / root)) ** 2, ((root - 1) / (root + 1)) ** 2
+    half = int(30 * root)
+    far = np.linalg.norm(descend(bowl, [1.0, 1.0], rate, 2 * half, momentum=beta).path, axis=-1)
+    per_step = (far[-1] / 2 / far[half]) ** (1 / half)
+    assert per_step == pytest.approx(np.sqrt(beta), rel=1e-3)
+    assert far.max() > far[0]
+
+
+def test_inverse_time_travels_without_end_and_calms_down() -> None:
+    """Robbins and Monro (1951): rates whose sum has no limit, and whose squares' sum has one.
+
+    A constant rate arrives and trembles, an exponential stops half way.
+    """
+    valley, start = Quadratic([0.05, 1.0]), np.tile([10.0, 1.0], (64, 1))
+    plans = (lambda t: 0.5, lambda t: 0.5 * (29 / 30) ** t, lambda t: 0.5 / (1 + t / 30))
+    floor, stuck, falls = (
+        descend(valley, start, plan, 1600, noise=0.3).losses[[400, 1600]].mean(-1) for plan in plans
+    )
+    assert floor[1] == pytest.approx(floor[0], rel=0.4)
+    assert stuck[1] == pytest.approx(stuck[0], rel=1e-3) and stuck[1] > 4 * floor[1]
+    assert falls[1] < 0.4 * falls[0] and falls[1] < 0.5 * floor[1]
+
+
 def test_noise_is_fresh_for_every_descent_coordinate_and_update_and_the_same_for_a_seed() -> None:
     bowl = Quadratic([1.0, 1.0])
     noisy = descend(bowl, np.zeros((500, 2)), 1.0, 40, noise=0.3, seed=5)

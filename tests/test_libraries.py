@@ -478,6 +478,18 @@ def test_unfreeze(used: list[list[float]]) -> None:
     assert_allclose(used, np.outer(values(Linear(1, 0, 30), 30), [0.01, 0.1]))
 
 
+@pytest.mark.parametrize(("frozen", "length"), [(0, 1.0), (50, 9.95)])
+def test_momentum_goes_on_at_rate_0(frozen: int, length: float) -> None:
+    w = torch.zeros(1, requires_grad=True)
+    o = SGD([w], lr=1.0, momentum=0.9)
+    scheduler = lrs.LambdaLR(o, lambda t: float(t >= frozen))
+    for _ in range(frozen + 1):
+        w.grad = torch.ones(1)
+        o.step()
+        scheduler.step()
+    assert -w.item() == pytest.approx(length, rel=1e-3)
+
+
 # ------------------------------------------------------------------------------------------ AMP
 
 
@@ -1081,3 +1093,18 @@ def test_who_else_writes_under_keras() -> None:
         asked(decay, plateau(patience=2), epochs=3)
     with pytest.raises(TypeError, match="learning rate is not settable"):
         asked(decay, by_hand, epochs=1)
+
+
+def test_the_adam_of_keras_is_not_torchs() -> None:
+    keras, gradient = conventions._keras(), 1e-7
+    assert keras.optimizers.Adam().epsilon == 1e-7
+    assert torch.optim.Adam([torch.zeros(1)]).defaults["eps"] == 1e-8
+    v = keras.Variable(np.zeros(1), dtype="float64")
+    keras.optimizers.Adam(1.0, epsilon=1e-8).apply([keras.ops.convert_to_tensor([gradient])], [v])
+    theirs = float(keras.ops.convert_to_numpy(v)[0])
+    for times, same in ((1, False), (1 / np.sqrt(1 - 0.999), True)):
+        w = torch.zeros(1, dtype=torch.float64, requires_grad=True)
+        o = torch.optim.Adam([w], lr=1.0, eps=1e-8 * times)
+        w.grad = torch.full_like(w, gradient)
+        o.step()
+        assert (theirs == pytest.approx(w.item(), rel=1e-4)) == same

@@ -1,7 +1,7 @@
 """What chapter 10 says of optimizers without showing it: facts of the installed classes.
 
-RMSprop's start is a schedule of its own, an average of weights weighs the updates as a falling rate
-does, and AdamW's weights are an average of all its updates.
+RMSprop's start is a schedule of its own, RAdam is Adam under one, an average of weights weighs the
+updates as a falling rate does, and AdamW's weights are an average of all its updates.
 """
 
 import numpy as np
@@ -9,7 +9,7 @@ import pytest
 import torch
 from schedulefree import AdamWScheduleFree
 from torch import nn
-from torch.optim import SGD, Adam, AdamW, RMSprop
+from torch.optim import SGD, Adam, AdamW, RAdam, RMSprop
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel
 
@@ -92,3 +92,45 @@ def test_adamws_weights_are_an_average_of_its_updates(schedule):
     seen = counts(lambda w: AdamW(w, lr=0.01, betas=(0.0, 0.0), weight_decay=decay), schedule)
     np.testing.assert_allclose(seen, shares, atol=1e-9)
     assert decay * shares.sum() + kept.prod() == pytest.approx(1)
+    # So a schedule schedules the decay, too: a line's is half of a constant rate's.
+    assert np.log(kept.prod()) == pytest.approx(-decay * rates.sum(), rel=0.01)
+
+
+def test_radam_is_adam_under_a_schedule():
+    """After five plain steps with momentum, a factor of the update's number and of β₂ alone."""
+    draws, adam, factors = np.random.default_rng(0), {"eps": 0.0, "betas": (0.9, 0.98)}, []
+    for pulls in (draws.normal(size=UPDATES), 100 + draws.normal(size=UPDATES)):
+        path, plain = walk(RAdam, pulls, **adam), walk(Adam, pulls, **adam)
+        factors.append((np.diff(path) / np.diff(plain))[5:])
+        speed = np.convolve(pulls[:5], 0.1 * 0.9 ** np.arange(5))[:5]
+        np.testing.assert_allclose(-np.diff(path)[:5] / 0.01, speed / (1 - 0.9 ** np.arange(1, 6)))
+    np.testing.assert_allclose(*factors, rtol=1e-6)
+    assert (np.diff(factors[0]) > 0).all() and factors[0][0] < 0.12 and factors[0][-1] > 0.99
+
+
+def test_adam_does_not_feel_how_large_the_loss_is():
+    """The whole run at 1024 times the loss, unless ε is as large as the gradients."""
+    pulls = 1e-6 * np.random.default_rng(0).normal(size=UPDATES)
+    same, near = ([walk(Adam, k * pulls, eps=eps)[-1] for k in (1, 1024)] for eps in (1e-30, 1e-8))
+    assert same[0] == same[1] and near[0] != near[1]
+    assert walk(SGD, 1024 * pulls)[-1] == pytest.approx(1024 * walk(SGD, pulls)[-1])
+
+
+def floor(optimizer, rate, noise, updates=400, walkers=1000):
+    """The mean loss of many walks in a noisy bowl, once they have arrived."""
+    draw = torch.Generator().manual_seed(0)
+    w = torch.zeros(walkers, requires_grad=True)
+    moving, losses = optimizer([w], lr=rate), []
+    for _ in range(updates):
+        w.grad = w.detach() + noise * torch.randn(walkers, generator=draw)
+        moving.step()
+        losses.append(w.detach().square().mean().item() / 2)
+    return np.mean(losses[updates // 2 :])
+
+
+def test_twice_the_noise_raises_the_floor_of_adam_twofold_and_that_of_sgd_fourfold():
+    """Both floors go with the rate. Adam divides the noise by its size, and so once."""
+    for optimizer, more in ((SGD, 4), (Adam, 2)):
+        one = floor(optimizer, 0.02, 1.0)
+        assert floor(optimizer, 0.02, 2.0) == pytest.approx(more * one, rel=0.1)
+        assert floor(optimizer, 0.04, 1.0) == pytest.approx(2 * one, rel=0.1)

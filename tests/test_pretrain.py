@@ -381,6 +381,16 @@ def test_plans_end_where_their_names_say():
             plan(**({"name": "wsd", "steps": 10} | bad))
 
 
+def test_sixteen_bytes_a_parameter():
+    model = GPT(vocabulary=50, context=8, layers=2, heads=2, width=16, seed=0)
+    optimizer = AdamW(model.parameters())
+    next_token_loss(model(x := torch.zeros(2, 8, dtype=torch.long)), x).backward()
+    optimizer.step()
+    held = [t for w in model.parameters() for t in (w, w.grad, *optimizer.state[w].values())]
+    weights = sum(w.numel() for w in model.parameters())
+    assert sum(t.nbytes for t in held if t.ndim) == 16 * weights  # without the counts of steps
+
+
 def test_the_flags_that_the_guide_names_exist():
     guide = (ROOT / "docs" / "gpu.md").read_text(encoding="utf-8").replace("\\\n", " ")
     commands = re.findall(r"lrcourse\.pretrain\b([^\n`]*)", guide)

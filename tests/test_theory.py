@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lrcourse.chapters.theory import LossLaw, areas, bound, fit_law
+from lrcourse.landscapes import Quadratic, descend
 from lrcourse.schedules import Constant, Cosine, Linear, Schedule, Step, values, wsd
 
 FACTORS = st.lists(st.just(0.0) | st.floats(1e-6, 10), min_size=1, max_size=40).filter(any)
@@ -54,6 +55,35 @@ def test_no_convex_function_breaks_it(a, peak, seed):
             limit = promised.distance / peak + promised.noise * peak
             assert abs(slopes[steepest]) <= limit + 1e-9
         x = x - peak * factor * np.sign(slopes[steepest]) * directions[steepest]
+
+
+def test_the_bound_along_a_run_has_the_shape_of_its_loss():
+    """Taken as if the run ended at each update: a cooldown's drops, as Schaipp et al. (2025) draw.
+
+    No data enters.
+    """
+    left = {}
+    for name, schedule in {"constant": Constant(), "wsd": wsd(400, 0, 80)}.items():
+        runs = {n: bound(schedule, n) for n in (320, 400)}
+        peak = runs[400].best_peak
+        seen = [run.distance / peak + run.noise * peak for run in runs.values()]
+        left[name] = seen[1] / seen[0]
+    assert 0.88 < left["constant"] < 0.95 and left["wsd"] < 0.75
+
+
+def test_what_the_bound_does_not_say():
+    """It is for the worst case, and for gradients no longer than G."""
+    bowl, steps, start = Quadratic([0.1, 1.0]), 60, np.ones(2)
+    rates, line = np.linspace(0.05, 1.99, 60), Linear(1, 0, steps)
+    assert bound(line, steps).lowest < bound(Constant(), steps).lowest
+    constant = descend(bowl, start, rates, steps).losses[-1].min()
+    falling = descend(bowl, start, lambda t: rates * line(t), steps).losses[-1].min()
+    assert falling > 10_000 * constant  # a smooth bowl without noise
+    promised, first = bound(Constant(), 120), np.linalg.norm(bowl.gradient(start))
+    for rate, kept in ((1.9, True), (2.1, False)):  # before and beyond the cliff
+        limit = promised.distance * 2 / rate + promised.noise * first**2 * rate
+        end = descend(bowl, start, rate, 120).losses[-1]
+        assert end < limit if kept else end > 1000 * limit
 
 
 def test_refusals_of_the_bound():

@@ -61,7 +61,8 @@ _HEAD = (
     "`python -m lrcourse.experiments show NAME` prints the tuning behind a section, `run NAME` "
     "makes it anew, and `recheck` repeats a part of it, as the course's own tests do. "
     "The [list of all claims](claims.md) that the "
-    "chapters run is an appendix to this page.\n"
+    "chapters run is an appendix to this page. [Open questions](open_questions.md) are what nobody "
+    "has recorded yet.\n"
 )
 
 
