@@ -6,13 +6,14 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from html.parser import HTMLParser
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import pytest
+from told_again import TOLD_AGAIN
 
-from tools import notebooks, workshop
+from tools import notebooks, slides, workshop
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = notebooks.chapters(["00", "12"])  # the shortest chapter, and one full of formulas
@@ -86,65 +87,82 @@ def test_each_name_of_what_is_handed_out_finds_a_file():
     assert [pattern for pattern in patterns if not [*ROOT.glob(pattern)]] == []
 
 
-class Addresses(HTMLParser):
-    """Collects what a page would load, and its pages of slides."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.loads: list[str] = []
-        self.alts: list[str] = []
-        self.sections = 0
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        have = {name: value or "" for name, value in attrs}
-        if tag != "a":
-            self.loads += [have[key] for key in ("src", "href", "data") if key in have]
-        self.alts += [have["alt"]] if tag == "img" else []
-        self.sections += tag == "section"
-
-
-def test_slides_ask_no_other_host(made: Path):
+def test_slides_lose_nothing_and_give_nothing_away(made: Path):
+    """At most 20 pages; all prose and figures are on them, or in their notes; nothing is loaded."""
+    for source in notebooks.chapters():
+        if source.stem not in TOLD_AGAIN:
+            continue
+        notebook = nbformat.read(notebooks.notebook_of(source), 4)
+        pages = slides.deck(notebook)
+        kinds = [page.kind for page in pages]
+        assert (kinds[0], len(pages) <= slides.MOST) == ("title", True), source.stem
+        assert [page.head for page in pages[-2:]] == ["Your turn", "Remember"]
+        told = "\n".join(text for page in pages for text in page.shown + page.notes)
+        text = [piece for piece in slides.pieces(notebook) if isinstance(piece, str)]
+        assert [one for one in text if one[0] != "#" and one not in told] == []
+        asked = [page.shown for page in pages if page.kind == "asks"]
+        assert all(
+            shown[0].startswith("**Predict") and "data-right" in "".join(shown[1:])
+            for shown in asked
+        )
+        figures = [page for page in pages if page.figure[0]]
+        assert len({page.figure[0] for page in figures}) >= kinds.count("figure") > 2
+        assert all(len(page.figure[1]) > 20 for page in figures)
     for source in SOURCES:
-        text = (made / "slides" / f"{source.stem}.html").read_text(encoding="utf-8")
-        page = Addresses()
-        page.feed(text)
-        style = re.findall(r"(?:url\(|@import|from )\s*['\"]?([^'\")\s]+)", text)
-        assert len(page.loads) > 5
-        assert [a for a in page.loads + style if re.match(r"(https?:)?//", a)] == []
-        local = {address for address in page.loads if not address.startswith(("data:", "#"))}
-        assert {address.split("/")[0] for address in local} == {"reveal.js", "katex"}
-        assert page.alts and all(len(alt) > 20 for alt in page.alts)
-        assert page.sections > 20
+        page = (made / "slides" / f"{source.stem}.html").read_text(encoding="utf-8")
+        loaded = re.findall(r'<(?:script|link|img)[^>]*? (?:src|href)="([^":]+)', page)
+        assert {address.split("/")[0] for address in loaded} == {"reveal.js", "katex", "data"}
 
 
-def test_pages_keep_the_answer_from_the_question():
-    """Nothing but text follows a prediction or an exercise on its page; no page is overfull."""
-    for source in SOURCES:
-        cells = workshop.pages(nbformat.read(notebooks.notebook_of(source), 4))
-        starts = [cell.metadata["slideshow"]["slide_type"] != "-" for cell in cells]
-        filled = 0
-        for before, cell, new in zip([None, *cells], cells, starts, strict=False):
-            predicted = before is not None and "**Predict" in before.source
-            assert new or not predicted or cell.cell_type == "markdown"
-            assert new or "solution" not in cell.metadata.get("tags", [])
-            filled = workshop.height(cell) if new else filled + workshop.height(cell)
-            assert new or filled <= workshop.FULL
-
-
-def test_the_answers_to_a_prediction_stay_with_it_and_folded_code_is_left_out():
+def test_a_chapter_becomes_slides():
+    """Each kind of page, of a chapter that a person can read."""
+    text, cell, output = (
+        getattr(nbformat.v4, f"new_{n}") for n in ("markdown_cell", "code_cell", "output")
+    )
     choice = '<details class="predict"><summary>{}</summary>A reply.</details>'
-    asked = f"**Predict.** One or two?\n\n{choice.format('One')}\n{choice.format('Two')}"
-    draws = nbformat.v4.new_code_cell("# Draw it\nshow()", metadata={"tags": ["fold"]})
-    draws.outputs = [nbformat.v4.new_output("stream", text="drawn")]
-    after = nbformat.v4.new_markdown_cell("What it shows.")
-    cells = [nbformat.v4.new_markdown_cell(f"# T\n\nBefore.\n\n{asked}"), draws, after]
-    notebook = nbformat.v4.new_notebook(cells=cells)
-    deck = workshop.pages(notebook)
-    assert [cell.source for cell in deck] == ["# T", "Before.", asked, "", "What it shows."]
-    kinds = [cell.metadata["slideshow"]["slide_type"] for cell in deck]
-    assert kinds == ["slide", "-", "-", "subslide", "-"]
-    page = workshop.slides(notebook, "t")
-    assert page.count("<summary>") == 2 and "show()" not in page
+    draws = {
+        "outputs": [output("display_data", {"image/png": "AAAA"})],
+        "metadata": {"tags": ["fold"]},
+    }
+    loop = "for t in range(9):\n    w = w - rate * w"
+    chapter = [
+        text("# Title\n\nThe question?"),
+        cell("show()", **draws),
+        text("After this chapter you can\n\n- see.\n\n**5 minutes**\n\n## One\n\nExpected."),
+        cell(loop),
+        text(f"**Predict.** This or that?\n\n{choice.format('This')}\n{choice.format('That')}"),
+        cell("print(w)", outputs=[output("stream", text="0.5")]),
+        cell("show()", **draws),
+        text(
+            "What it shows. **That is the sentence to remember of it.** And why.\n\n## Two\n\nOn."
+        ),
+        text(
+            "**Another sentence to remember, without a figure.**\n\n## In your own loop\n\nPaste."
+        ),
+        cell("import torch"),
+        cell("for x, y in loader:\n" + "    optimizer.step()\n" * 18),
+        text('## Your turn\n\n**1. Judge.** She says: "One. Two." It is so. What is it?'),
+        cell(loop, metadata={"tags": ["exercise"]}),
+        text("## Remember\n\n*If:* then.\n\n**Ask yourself.** Why?"),
+    ]
+    pages = slides.deck(nbformat.v4.new_notebook(cells=chapter))
+    assert [(page.kind, page.head, bool(page.figure[0])) for page in pages] == [
+        ("title", "Title", True),
+        ("text", "Title", False),
+        ("code", "One", False),
+        ("asks", "One", False),
+        ("figure", "One", True),
+        ("sentence", "Two", False),
+        ("code", "In your own loop", False),
+        ("text", "Your turn", False),
+        ("text", "Remember", False),
+    ]
+    assert pages[2].notes == ["Expected."] and pages[3].notes == ["```\n0.5\n```"]
+    assert pages[4].shown == ["That is the sentence to remember of it."]
+    assert pages[7].shown == ['**1. Judge.** She says: "One. …" What is it?']
+    assert pages[8].shown == ["*If:* then."]
+    made = slides.html(nbformat.v4.new_notebook(cells=chapter))
+    assert made.count('<details name="asked-3"') == 2 and "show()" not in made
 
 
 def test_other_folders_are_left_alone(made: Path, tmp_path: Path, capsys):
@@ -169,8 +187,21 @@ def test_without_node_the_rest_is_made_and_said(tmp_path: Path, capsys, monkeypa
     assert (out / f"{workshop.HANDOUT}.zip").exists() and (out / "notes.txt").exists()
 
 
+def test_boards_of_a_room_become_one(tmp_path: Path, capsys):
+    for who, entries in {"Ada/boards": [("a", -1.5), ("b", -0.5)], "Bo": [("c", -2.0)]}.items():
+        (tmp_path / who).mkdir(parents=True)
+        board = pd.DataFrame(entries, columns=["entry", "per_cent"]).assign(se=0.25)
+        board.to_csv(tmp_path / who / "04_open.csv", index=False)
+    assert workshop.main(["--boards", str(tmp_path)]) == 0
+    said = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert said[2:] == [["04_open", "Bo", "-2.0", "0.25", "1"], ["Ada", "-1.5", "0.25", "2"]]
+    with pytest.raises(SystemExit, match="no boards"):
+        workshop.main(["--boards", str(tmp_path / "Ada" / "boards")])
+
+
 def test_plans_add_up():
-    """In each plan of docs/teaching.md the minutes make the clock, and the clock the total."""
+    """In each plan of docs/teaching.md the minutes make the clock, and the clock the total; a whole
+    chapter has the minutes of its header."""
     text = (ROOT / "docs" / "teaching.md").read_text(encoding="utf-8")
     plans = re.findall(r"^## .*? day: (\d+) minutes$(.*?)(?=^## )", text, re.M | re.S)
     assert len(plans) == 2
@@ -180,3 +211,23 @@ def test_plans_add_up():
         minutes = [int(m) for *_, m in rows]
         assert sum(minutes) == int(total)
         assert clock == [sum(minutes[:i]) for i in range(len(minutes))]
+        whole = re.findall(r"\| (\d+) \| (\d\d), whole \|", plan)
+        assert len(whole) > 2
+        for planned, number in whole:
+            (source,) = notebooks.chapters([number])
+            assert f"**{planned} minutes**" in source.read_text(encoding="utf-8"), number
+
+
+@pytest.mark.parametrize("name", sorted(TOLD_AGAIN))
+def test_each_chapter_has_its_answers(name: str):
+    """Its title and minutes, a row for each thing that it promises, an answer to each question."""
+    text = (notebooks.NOTEBOOKS / "source" / f"{name}.md").read_text(encoding="utf-8")
+    title, minutes = (re.search(p, text)[1] for p in (r"(?m)^# (.+)$", r"\*\*(\d+) minutes\*\*"))
+    promised = text.partition("After this chapter you can")[2].partition("minutes**")[0]
+    asked = re.search(r"(?m)^\*\*Ask yourself\.\*\*(.*)$", text)[1]
+    answers = (ROOT / "docs" / "answers.md").read_text(encoding="utf-8")
+    head = f"\n## {name[:2]} {title}: {minutes} minutes\n"
+    assert head in answers
+    section = answers.partition(head)[2].partition("\n## ")[0]
+    assert len(re.findall("(?m)^\\| ", section)) - 1 == len(re.findall("(?m)^- ", promised))
+    assert len(re.findall("(?m)^- ", section)) == asked.count("?") + 1  # the last: what passes

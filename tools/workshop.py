@@ -2,37 +2,32 @@
 
     OUT/learner      the notebooks to work in: no solutions, no outputs, answers left as `...`
     OUT/instructor   the notebooks as they are here, with solutions and outputs
-    OUT/slides       the chapters as slides for a browser; they need no network
+    OUT/slides       the chapters as slides for a browser (tools/slides.py); they need no network
     OUT/*.zip        the hand-out: the course with the learner copies in place of its notebooks;
                      of these `course.py lab` makes each participant's own, in `work`
 
 With `--run [NN ...]` nothing is written: learner copies run from top to bottom, unanswered.
+With `--boards FOLDER` the boards of a room become one: FOLDER/NAME holds somebody's `work/boards`.
 """
 
 import argparse
-import base64
-import re
 import shutil
-import struct
 import subprocess
 import sys
 import time
 import zipfile
 from collections.abc import Iterator, Sequence
-from copy import deepcopy
-from math import ceil
 from pathlib import Path
 
 import nbformat
-from markdown_it import MarkdownIt
-from nbconvert import SlidesExporter
+import pandas as pd
 from nbconvert.preprocessors import TagRemovePreprocessor
 from nbformat import NotebookNode
 
 from lrcourse.files import ROOT
-from tools import notebooks
+from tools import notebooks, slides
 
-__all__ = ["handout", "learner", "pages", "slides"]
+__all__ = ["fetch", "handout", "learner", "room"]
 
 OURS = ".lrcourse-workshop"  # marks a folder that this program made, and may write anew
 HANDOUT = "learning-rate-workshop"
@@ -43,7 +38,6 @@ HANDED_OUT = (  # with the learner copies, all that a participant needs; README'
     "CHANGELOG.md docs/*.md docs/*.py docs/*.png docs/loops/*.py deploy/*/*.* deploy/*/Dockerfile "
     "deploy/jupyterlab/**/*.js*"
 )
-NPM = {"reveal.js": "5.2.1", "katex": "0.16.22"}  # what shows the slides, and their formulas
 
 # ---------------------------------------------------------------------------------- copies
 
@@ -72,150 +66,6 @@ def write_zip(path: Path, sources: Sequence[Path]) -> None:
             archive.writestr(entry, content, zipfile.ZIP_DEFLATED)
 
 
-# ---------------------------------------------------------------------------------- slides
-
-WIDTH, HEIGHT = 1280, 720  # pixels of a page; reveal.js scales it to the screen
-FULL = 630  # pixels of a page that content may fill
-FIGURE = 450  # no figure is taller
-CHOICES = '<details class="predict"'  # how each answer to a prediction begins
-TEMPLATE = """
-{%- extends 'index.html.j2' -%}
-{%- block html_head_js -%}{%- endblock -%}
-{%- block html_head_js_mathjax -%}
-<link rel="stylesheet" href="katex/dist/katex.min.css">
-<script src="katex/dist/katex.min.js"></script>
-<script src="katex/dist/contrib/auto-render.min.js"></script>
-{%- endblock -%}
-{%- block data_png -%}
-<img src="data:image/png;base64,{{ output.data['image/png'] }}"
-  width="{{ output | get_metadata('width', 'image/png') }}"
-  alt="{{ output | get_metadata('alt', 'image/png') | escape_html }}">
-{%- endblock -%}
-{%- block footer_js -%}
-<style>
-  .reveal .slides section section { height: 100%; overflow-y: auto; }
-  .reveal .slides, .reveal .slides h1, .reveal .slides h2, .reveal .slides h3 {
-    text-align: left; text-transform: none; letter-spacing: 0; }
-  .reveal .slides h1 { font-size: 48px; }
-  .reveal .slides h2 { font-size: 36px; }
-  .reveal .slides h3 { font-size: 28px; }
-  .reveal .slides .jp-RenderedMarkdown { font-size: 24px; line-height: 1.4; }
-  .reveal .slides pre { font-size: 18px; line-height: 1.3; width: auto; margin: 4px 0;
-    box-shadow: none; white-space: pre-wrap; }
-  .reveal .slides table { font-size: 20px; line-height: 1.25; margin: 0 0 12px; }
-  .reveal .slides img { max-height: FIGUREpx; max-width: 100%; width: auto; margin: 4px auto;
-    display: block; }
-  .reveal .slides .jp-Cell { padding: 2px 0; }
-  .reveal .slides details.predict { border: 1px solid #999; border-radius: 6px; margin: 6px 0;
-    padding: 4px 14px; }
-  .reveal .slides details.predict summary { cursor: pointer; }
-  .reveal .slide-number { right: auto; left: 8px; }
-</style>
-<script src="reveal.js/dist/reveal.js"></script>
-<script>
-  renderMathInElement(document.body, {delimiters: [
-    {left: "$$", right: "$$", display: true}, {left: "$", right: "$", display: false}]});
-  Reveal.initialize({width: WIDTH, height: HEIGHT, margin: 0.03, center: false, hash: true,
-    slideNumber: "c/t", transition: "none"});
-</script>
-{%- endblock -%}
-"""
-
-
-def pages(notebook: NotebookNode) -> list[NotebookNode]:
-    """The cells of a chapter, cut and marked so that they fill slides.
-
-    A heading of the second level begins a slide; further pages lie below it. A page ends when it
-    is full, after a prediction (before the code that tells), and around a solution.
-    """
-    cells: list[NotebookNode] = []
-    filled, ends = 0, True
-    for piece in pieces(notebook):
-        size, tags = height(piece), piece.metadata.get("tags", [])
-        text = piece.source if piece.cell_type == "markdown" else ""
-        room = size + (200 if text.startswith("###") else 0)  # no heading at the foot of a page
-        kind = "-"
-        if text.startswith(("# ", "## ")):
-            kind = "slide"
-        elif ends or "solution" in tags or filled + room > FULL:
-            kind = "subslide"
-        piece.metadata["slideshow"] = {"slide_type": kind}
-        filled = size if kind != "-" else filled + size
-        ends = "**Predict" in text or "solution" in tags
-        cells.append(piece)
-    return cells
-
-
-def pieces(notebook: NotebookNode) -> Iterator[NotebookNode]:
-    """The cells; text block by block, and output apart from code that would crowd it out.
-
-    The answers to a prediction stay with their question. Of a cell that draws with
-    `lrcourse.plots`, or whose code is folded, only the output is left.
-    """
-    for cell in deepcopy(notebook.cells):
-        if cell.cell_type == "markdown":
-            lines, texts = cell.source.splitlines(), [""]
-            for block in MarkdownIt().enable("table").parse(cell.source):
-                if block.level == 0 and block.map and block.nesting >= 0:
-                    text = "\n".join(lines[slice(*block.map)]).replace(".ipynb)", ".html)")
-                    if CHOICES in text:
-                        texts[-1] += f"\n\n{text}"
-                    else:
-                        texts.append(text)
-            yield from map(nbformat.v4.new_markdown_cell, filter(None, texts))
-            continue
-        bare = {**cell.metadata, "transient": {"remove_source": True}}
-        output = nbformat.v4.new_code_cell("", outputs=cell.outputs, metadata=bare)
-        draws = re.search(r"^(\w+ = )?plots\.", cell.source, re.MULTILINE)
-        if cell.outputs and (draws or "fold" in cell.metadata.get("tags", [])):
-            yield output
-        elif height(cell) > FULL and cell.outputs:
-            cell.outputs = []
-            yield from (cell, output)
-        else:
-            yield cell
-
-
-def height(cell: NotebookNode) -> int:
-    """About how many pixels of a page a cell takes."""
-    lines = cell.source.splitlines()
-    if cell.cell_type == "markdown":
-        if cell.source.startswith("|"):
-            return sum(32 * ceil(len(line) / 110) for line in lines) + 20
-        if cell.source.startswith("#"):
-            return 60
-        shown = [line.partition("</summary>")[0] for line in lines]  # of an answer, what one clicks
-        return 34 * sum(max(1, ceil(len(line) / 105)) for line in shown) + 20
-    size = 24 * len(lines) + 20 if lines else 0
-    for output in cell.outputs:
-        data = output.get("data", {})
-        if "image/png" in data:
-            wide, high = struct.unpack(">II", base64.b64decode(data["image/png"][:32])[16:24])
-            size += min(FIGURE, high, FULL * 2 * high // wide) + 10
-        else:
-            text = output.get("text") or data.get("text/plain") or ""
-            size += 10 + 24 * sum(ceil(len(line) / 105) for line in text.splitlines())
-    return size
-
-
-def slides(notebook: NotebookNode, name: str) -> str:
-    """The page of a chapter's slides; what it loads lies beside it, in `reveal.js` and `katex`."""
-    deck = deepcopy(notebook)
-    deck.cells = pages(notebook)
-    deck.metadata["title"] = deck.cells[0].source.lstrip("# ")
-    template = TEMPLATE
-    for word, number in {"WIDTH": WIDTH, "HEIGHT": HEIGHT, "FIGURE": FIGURE}.items():
-        template = template.replace(word, str(number))
-    exporter = SlidesExporter(
-        raw_template=template,
-        reveal_url_prefix="reveal.js",
-        reveal_theme="white",
-        exclude_input_prompt=True,
-        exclude_output_prompt=True,
-    )
-    return exporter.from_notebook_node(deck, {"metadata": {"name": name}})[0]
-
-
 def fetch(into: Path) -> str | None:
     """Put reveal.js and KaTeX into a folder, from npm; a sentence when that cannot be done."""
     npm, node = shutil.which("npm"), shutil.which("node")
@@ -224,13 +74,15 @@ def fetch(into: Path) -> str | None:
     cache = ROOT / "build" / "slides"
     cache.mkdir(parents=True, exist_ok=True)
     install = [npm, "install", "--no-save", "--no-audit", "--no-fund", "--ignore-scripts"]
-    install += ["--prefer-offline", "--silent", *(f"{name}@{v}" for name, v in NPM.items())]
+    install += ["--prefer-offline", "--silent", *(f"{name}@{v}" for name, v in slides.NPM.items())]
     if subprocess.call(install, cwd=cache) != 0:
         return "npm could not fetch reveal.js and KaTeX: run this again when the network answers."
-    for name in NPM:
+    for name in slides.NPM:
         package = cache / "node_modules" / name
         unneeded = shutil.ignore_patterns("*.map", "*.mjs", "*.esm.js", "*.ttf")
-        shutil.copytree(package / "dist", into / name / "dist", ignore=unneeded)
+        for part in ("dist", "plugin/notes"):
+            if (package / part).exists():
+                shutil.copytree(package / part, into / name / part, ignore=unneeded)
         shutil.copy(package / "LICENSE", into / name)
     return None
 
@@ -265,8 +117,9 @@ def make(out: Path, sources: Sequence[Path]) -> int:
         print(f"No slides: {missing}")
         return 1
     for source in sources:
-        page = slides(nbformat.read(notebooks.notebook_of(source), 4), source.stem)
-        (out / "slides" / f"{source.stem}.html").write_text(page, encoding="utf-8")
+        notebook = nbformat.read(notebooks.notebook_of(source), 4)
+        if notebooks.tagged(notebook, "exercise"):  # the reference is to look up
+            (out / "slides" / f"{source.stem}.html").write_text(slides.html(notebook), "utf-8")
     print(f"{out / 'slides'}: slides of each; open {sources[0].stem}.html in a browser.")
     return 0
 
@@ -278,14 +131,41 @@ def rehearse(sources: Sequence[Path]) -> int:
         start = time.monotonic()
         try:
             ran = notebooks.execute(learner(source), source.stem, cwd=notebooks.NOTEBOOKS)
-            wrong = notebooks.verdicts(ran)
+            wrong, slow = notebooks.verdicts(ran), long_cells(ran)
         except notebooks.ChapterError as error:
-            wrong = [str(error)]
+            wrong, slow = [str(error)], []
         status |= bool(wrong)
         said = "; ".join(wrong) or "runs unanswered"
         mark = notebooks.WRONG if wrong else notebooks.RIGHT
-        print(f"{mark} {source.stem}: {said}, {time.monotonic() - start:.0f} s", flush=True)
+        print(
+            f"{mark} {source.stem}: {said}, {time.monotonic() - start:.0f} s", *slow, sep="\n    "
+        )
     return status
+
+
+def long_cells(ran: NotebookNode) -> list[str]:
+    """The cells that took five seconds or more: what to run before the room comes to them."""
+    took = ((cell.metadata.get("papermill", {}).get("duration") or 0, cell) for cell in ran.cells)
+    return [f"{s:.0f} s: {cell.source.splitlines()[0]}" for s, cell in took if s >= 5]
+
+
+def room(folder: Path) -> pd.DataFrame:
+    """The best entry of each person in each exercise, first places first, and how many they made.
+
+    Raises:
+        SystemExit: the folder has no boards of anybody.
+    """
+    boards = [
+        pd.read_csv(path).assign(exercise=path.stem, who=path.relative_to(folder).parts[0])
+        for path in sorted(folder.glob("*/**/*_open.csv"))
+    ]
+    if not boards:
+        sys.exit(
+            f"{folder} holds no boards: they are NAME/boards/04_open.csv, or NAME/04_open.csv."
+        )
+    entries = pd.concat(boards).sort_values(["exercise", "per_cent"])
+    entries["entries"] = entries.groupby(["exercise", "who"])["entry"].transform("size")
+    return entries.drop_duplicates(["exercise", "who"]).set_index(["exercise", "who"])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -298,7 +178,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("out", nargs="?", type=Path, metavar="OUT", help="the folder to write")
     what.add_argument("--run", nargs="*", metavar="NN", help="chapters; all when none is named")
+    what.add_argument("--boards", type=Path, metavar="FOLDER", help="where boards were collected")
     wanted = parser.parse_args(arguments)
+    if wanted.boards:
+        print(room(wanted.boards)[["per_cent", "se", "entries"]].round(2).to_string())
+        return 0
     try:
         sources = notebooks.chapters(wanted.run or ())
     except notebooks.ChapterError as error:

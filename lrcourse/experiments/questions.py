@@ -787,10 +787,8 @@ def _ruled(parts: Mapping[str, Part]) -> list[Contrast]:
     ]  # fmt: skip
 
 
-_SAMPLES, _LENGTHS = (
-    128_000,
-    {16: (2000, 4000), 64: (500, 1000), 256: (250, 1000), 1024: (250, 500)},
-)
+_SAMPLES = 128_000
+_LENGTHS = {16: (2000, 4000), 64: (500, 1000), 256: (250, 1000), 1024: (250, 500)}
 _AT_16 = {"SGD": 0.0486, "AdamW": 0.0063}
 """The best peaks of batches of 16, tuned in their own parts."""
 
@@ -826,7 +824,8 @@ def _length(scale: Scale) -> dict[str, Part]:
     """
     found = {}
     for beta, n in product((0.999, 0.95), (250, 500, 1000, 4000)):
-        title, options = f"{n} updates, β₂ = {beta}", {"settings": {"betas": (0.9, beta)}}
+        title = f"{n} updates, β₂ = {beta}"
+        options: dict[str, Any] = {"settings": {"betas": (0.9, beta)}}
         line = _line(n, 0.001, **options)
         found[title] = replace(line, schedules={**line.schedules, "constant": Constant()})
         if n > 250:
@@ -885,7 +884,7 @@ def _proxy(scale: Scale) -> dict[str, Part]:
     long, short = 20_000, 2500
     found = {"2500 updates": _line(short, 0.001)}
     tuned = _line(long, 0.0005, every=100)
-    plans = tuned.schedules | {"wsd": wsd(long, 0, long // 5), "constant": Constant()}
+    plans = {**tuned.schedules, "wsd": wsd(long, 0, long // 5), "constant": Constant()}
     found["20000 updates"] = replace(tuned, schedules=plans)
     powers = {"kept": 0.0, "eighth to the 0.3": 0.3, "root": 0.5}
     rates = {name: _AT_2500 * 8**-power for name, power in powers.items()}

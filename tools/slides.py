@@ -1,0 +1,288 @@
+"""A chapter as slides, by the pattern that chapters follow: an idea a page, the prose as notes.
+
+A page is the question that a chapter opens with, what one can do after it, a prediction with its
+answers, a figure with the sentence to remember below it, a short loop, the exercises, or what to
+remember. All other text, and what the cells printed, are the notes of the page that it goes with:
+the one before it, or at the beginning of a section the first one of that section.
+"""
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from html import escape
+from string import Template
+
+from markdown_it import MarkdownIt
+from nbconvert.filters import Highlight2HTML, markdown2html
+from nbformat import NotebookNode
+from pygments.formatters import HtmlFormatter
+
+from tools import notebooks
+
+__all__ = ["MOST", "NPM", "Page", "deck", "html"]
+
+MOST = 20  # pages of a chapter
+NPM = {"reveal.js": "5.2.1", "katex": "0.16.22"}  # what shows the slides, and their formulas
+CHOICE = '<details class="predict"'  # how each answer to a prediction begins
+SENTENCE = re.compile(r"\*\*([^*]{25,}[.?])\*\*")  # the one to remember, in bold
+TASK = re.compile(r"(?s)(\*\*\d+\. \w+\.\*\*.*?[.?!])(?=\s|$)(?:.*[.!?]\S* (.*\?)$)?")
+OWN = "## In your own loop"
+SHORT = 16  # lines of a loop, elsewhere
+HIDDEN = {"fold", "parameters", "exercise", "solution"}
+
+
+@dataclass
+class Page:
+    """A page: what it is, the heading above it, what it shows (Markdown), and its notes."""
+
+    kind: str  # title, text, asks, figure, sentence or code
+    head: str
+    shown: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    figure: tuple[str, str] = ("", "")  # the image, and its description
+
+
+def deck(notebook: NotebookNode) -> list[Page]:
+    """The pages of a chapter: at most `MOST`, the longest loops being left out for that."""
+    pages: list[Page] = []
+    early: list[str] = []  # notes for the next page
+    section, head, fresh, chosen = "", "", True, listings(notebook)
+
+    def add(kind: str, *shown: str) -> Page:
+        nonlocal fresh
+        pages.append(Page(kind, head, [*shown], [*early]))
+        early.clear()
+        fresh = False
+        return pages[-1]
+
+    def note(text: str) -> None:
+        (early if fresh or not pages else pages[-1].notes).append(text)
+
+    for piece in pieces(notebook):
+        last = pages[-1] if pages and not fresh else None
+        if isinstance(piece, NotebookNode):
+            if section == "Your turn":
+                continue
+            if piece.id in chosen:
+                add("code", f"```python\n{piece.source}\n```")
+            for output in piece.outputs:
+                data = output.get("data", {})
+                if "image/png" in data:
+                    alt = output.metadata.get("image/png", {}).get("alt", "")
+                    opens = last if last and last.kind == "title" and not last.figure[0] else None
+                    page = opens or add("figure")
+                    page.figure = (data["image/png"], alt)
+                elif text := "\n".join(notebooks.text_of(NotebookNode(outputs=[output]))).strip():
+                    note(f"```\n{text}\n```")
+        elif piece.startswith("# "):
+            head = piece[2:]
+            add("title")
+        elif piece.startswith(("## ", "### ")):
+            fresh, head = True, piece.lstrip("# ")
+            if piece.startswith("## "):
+                section = head
+                if section in ("Your turn", "Remember"):
+                    add("text")
+        elif section == "Your turn":
+            if told := TASK.match(piece):
+                quoted = ' …"' if told[1].count('"') % 2 else ""
+                pages[-1].shown.append(f"{told[1]}{quoted} {told[2] or ''}")
+            note(piece)
+        elif section == "Remember":
+            ended = any(text.startswith("**Ask") for text in [*pages[-1].notes, piece])
+            (pages[-1].notes if ended else pages[-1].shown).append(piece)
+        elif piece.startswith("**Predict"):
+            add("asks", piece)
+        elif CHOICE in piece and last:
+            last.shown.append(piece)
+        elif piece.startswith("After this chapter you can"):
+            add("text", piece)
+        elif last and last.kind == "title" and not last.shown:
+            last.shown.append(piece)  # the question
+        elif last and "\n".join(last.shown).startswith("After this"):
+            last.shown.append(piece)
+        else:
+            note(piece)
+            for sentence in SENTENCE.findall(piece):
+                if last and last.kind in ("figure", "sentence") and not last.shown:
+                    last.shown.append(sentence)
+                else:
+                    add("sentence", sentence)
+    return shortened(pages)
+
+
+def pieces(notebook: NotebookNode) -> Iterator[str | NotebookNode]:
+    """The blocks of a chapter's text, and its cells of code."""
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            yield cell
+            continue
+        lines = cell.source.splitlines()
+        for block in MarkdownIt().enable("table").parse(cell.source):
+            if block.level == 0 and block.map and block.nesting >= 0:
+                yield "\n".join(lines[slice(*block.map)])
+
+
+def listings(notebook: NotebookNode) -> set[str]:
+    """The cells whose code is shown, by id: of each section at most one.
+
+    Where the loop to paste stands it is that, the longest piece if it comes in several; elsewhere
+    the first loop that is short.
+    """
+    sections: list[list[NotebookNode]] = [[]]
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown" and re.search("(?m)^## ", cell.source):
+            sections.append([])
+        sections[-1].append(cell)
+    chosen = set()
+    for cells in sections:
+        head = next((cell.source for cell in cells if cell.cell_type == "markdown"), "")
+        visible = [cell for cell in cells if cell.cell_type == "code" and not HIDDEN & tags(cell)]
+        own = [cell for cell in visible if OWN in head or "loop" in tags(cell)]
+        short = [cell for cell in visible if loops(cell) and height(cell) <= SHORT]
+        own.sort(key=lambda cell: (".step(" in cell.source, loops(cell), height(cell)))
+        chosen |= {cell.id for cell in own[-1:] or short[:1]}
+    return chosen
+
+
+def height(cell: NotebookNode) -> int:
+    """How many lines a cell has."""
+    return len(cell.source.splitlines())
+
+
+def tags(cell: NotebookNode) -> set[str]:
+    """The tags of a cell."""
+    return set(cell.metadata.get("tags", []))
+
+
+def loops(cell: NotebookNode) -> bool:
+    """Is something made again and again from what it was before, as training does?"""
+    return any(
+        getattr(node, "attr", "") == "step"
+        or (isinstance(node, ast.Assign) and names(node.targets[0]) & names(node.value))
+        for loop in ast.walk(ast.parse(cell.source))
+        if isinstance(loop, ast.For)
+        for node in ast.walk(loop)
+    )
+
+
+def names(node: ast.AST) -> set[str]:
+    """The names in a piece of code."""
+    return {name.id for name in ast.walk(node) if isinstance(name, ast.Name)}
+
+
+def shortened(pages: list[Page]) -> list[Page]:
+    """The pages without the longest loops, as far as there are too many; their notes stay."""
+    while len(pages) > MOST:
+        code = [page for page in pages[1:] if page.kind == "code" and page.head not in OWN]
+        if not code:
+            break
+        longest = pages.index(max(code, key=lambda page: page.shown[0].count("\n")))
+        pages[longest - 1].notes += pages.pop(longest).notes
+    return pages
+
+
+# ---------------------------------------------------------------------------------- the page
+
+WIDE, HIGH = 1160, 590  # pixels that text may fill, of 1280 and 720
+TEMPLATE = Template("""<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<title>$title</title>
+<link rel="stylesheet" href="reveal.js/dist/reveal.css">
+<link rel="stylesheet" href="reveal.js/dist/theme/white.css">
+<link rel="stylesheet" href="katex/dist/katex.min.css">
+<style>
+$code
+.reveal .slides, .reveal .slides :is(h1, h2) { text-align: left; text-transform: none; }
+.reveal .slides section { box-sizing: border-box; height: 720px; padding: 28px 56px 36px;
+  flex-direction: column; gap: 14px; line-height: 1.35; }
+.reveal .slides :is(h1, h2, p, ul, ol, pre, table) { margin: 0; }
+.reveal h1 { font-size: 52px; }
+.reveal h2 { font-size: 24px; font-weight: 400; color: #555; letter-spacing: 0; }
+.reveal .slides :is(ul, ol) { display: block; padding-left: 1.2em; }
+.reveal .slides li { margin-bottom: 0.4em; }
+.reveal .slides img { flex: 1 1 0; min-height: 0; width: 100%; max-width: 100%; max-height: none;
+  margin: 0; object-fit: contain; }
+.reveal .slides .title > div { flex: 1 1 0; min-height: 0; display: flex; gap: 32px;
+  align-items: center; }
+.reveal .slides .title p { flex: 3 1 0; }
+.reveal .slides .title img { flex: 5 1 0; min-width: 0; height: 100%; }
+.reveal .slides .figure { gap: 8px; padding-bottom: 28px; }
+.reveal .slides .figure p { font-size: 26px; font-weight: 600; text-align: center; }
+.reveal .slides .sentence p { margin: auto; font-size: 44px; font-weight: 600; }
+.reveal .slides pre { width: auto; box-shadow: none; font-size: 1em; line-height: 1.35; }
+.reveal .slides :is(th, td) { font-size: 0.85em; line-height: 1.25; padding: 4px 10px; }
+.reveal .slides details { border: 1px solid #999; border-radius: 6px; padding: 4px 14px; }
+.reveal .slides summary { cursor: pointer; }
+.reveal .slides details[open] { background: #f4f4f4; }
+.reveal .slides details[open] summary { font-weight: 600; }
+.reveal .slides details[data-right][open] { border-color: #17692f; background: #e8f4ea; }
+.reveal .slide-number { right: auto; left: 8px; }
+</style>
+<div class="reveal"><div class="slides">
+$sections
+</div></div>
+<script src="reveal.js/dist/reveal.js"></script>
+<script src="reveal.js/plugin/notes/notes.js"></script>
+<script src="katex/dist/katex.min.js"></script>
+<script src="katex/dist/contrib/auto-render.min.js"></script>
+<script>
+  const delimiters = [
+    { left: "$$$$", right: "$$$$", display: true }, { left: "$$", right: "$$", display: false }]
+  for (const aside of document.querySelectorAll("aside.notes")) // the notes' window has no KaTeX
+    renderMathInElement(aside, { delimiters, output: "mathml" })
+  renderMathInElement(document.querySelector(".slides"), { delimiters, ignoredClasses: ["notes"] })
+  Reveal.initialize({ width: 1280, height: 720, margin: 0, center: false, display: "flex",
+    hash: true, controls: false, slideNumber: "c/t", transition: "none", plugins: [RevealNotes] })
+</script>
+</html>
+""")
+
+
+def html(notebook: NotebookNode) -> str:
+    """The slides of a chapter; what they load lies beside them, in `reveal.js` and `katex`."""
+    pages = deck(notebook)
+    return TEMPLATE.substitute(
+        title=escape(pages[0].head),
+        code=HtmlFormatter().get_style_defs(".highlight"),
+        sections="\n".join(section(page, number) for number, page in enumerate(pages)),
+    )
+
+
+def section(page: Page, number: int) -> str:
+    """A page as a section of reveal.js."""
+    rank = "h1" if page.kind == "title" else "h2"
+    shown = "\n".join(map(rendered, page.shown))
+    if page.kind == "asks":  # a reply closes the one before
+        shown = shown.replace("<details", f'<details name="asked-{number}"')
+    image, alt = page.figure
+    if image:
+        image = f'<img src="data:image/png;base64,{image.strip()}" alt="{escape(alt)}">'
+    shown = f"<div>{shown}{image}</div>" if page.kind == "title" else image + shown
+    notes = "\n".join(map(rendered, page.notes))
+    return (
+        f'<section class="{page.kind}" style="font-size: {size(page):.0f}px">'
+        f"<{rank}>{rendered(page.head, inline=True)}</{rank}>\n{shown}\n"
+        f'<aside class="notes">{notes}</aside></section>'
+    )
+
+
+def rendered(text: str, *, inline: bool = False) -> str:
+    """Markdown as HTML: links lead to other slides, or nowhere."""
+    if text.startswith("```python"):
+        return Highlight2HTML()(text.removeprefix("```python\n").removesuffix("\n```"))
+    text = re.sub(r"\[([^\]]*)\]\(\.\./[^)]*\)", r"\1", text).replace(".ipynb", ".html")
+    made = markdown2html(text).strip()
+    return re.sub(r"^<p>|</p>$", "", made) if inline else made
+
+
+def size(page: Page) -> float:
+    """How large letters may be for all of a page to fit, in pixels."""
+    lines = "\n".join(page.shown).splitlines() or [""]
+    if page.kind == "code":
+        return min(26, HIGH / 1.35 / len(lines), WIDE / 0.63 / max(map(len, lines)))
+    words = sum(max(60, len(re.sub(r"<[^>]+>|\]\(.*?\)", "", line))) for line in lines)
+    room = {"asks": 640_000, "title": 260_000 if page.figure[0] else 640_000}
+    return min(34, (room.get(page.kind, 760_000) / words) ** 0.5)
