@@ -28,11 +28,13 @@ from lrcourse.schedules import (
     CosineRestarts,
     Exponential,
     InverseTime,
+    Linear,
     Noam,
     Warmup,
     recorded,
     values,
 )
+from lrcourse.sweeps import sweep
 from lrcourse.training import train
 
 PAGE = ROOT / "docs" / "articles.md"
@@ -169,6 +171,30 @@ def test_where_each_sample_cuts_and_what_its_last_update_uses():
     assert used["OneCycleLR"][-1] > 100 * floor
     with pytest.raises(ValueError, match="Tried to step 101 times"):
         early(*SAMPLES["OneCycleLR"][:2], 101)
+
+
+def test_rates_for_a_cnn_depend_on_momentum():
+    """0.1 and 0.01 are near the best with momentum 0.9, and not without."""
+    data, line = digits(), Linear(1, 0, 250)
+
+    def convolutional(seed):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            image = nn.Unflatten(-1, (1, 8, 8))
+            layers = nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(-3), nn.Linear(8 * 6 * 6, 10)
+            return nn.Sequential(image, *layers)
+
+    cost = {}
+    for momentum in (0.9, 0.0):
+        runs = sweep(
+            convolutional, lambda seed: data.batches(32, seed), peaks=[0.01, 0.1, 0.3, 1.0, 3.0],
+            schedules={"line": line}, seeds=range(4), steps=250, every=250, optimizer=SGD,
+            evaluate=data.score, progress=False, momentum=momentum,
+        )  # fmt: skip
+        ends = runs.groupby("peak")["test_loss"].mean()
+        cost[momentum] = ends - ends.min()
+    assert cost[0.9][0.1] < 0.1 < cost[0.0][0.1]
+    assert cost[0.9][0.01] > cost[0.9][0.1] and cost[0.0][0.01] > 1
 
 
 def test_the_plateau_example_cuts_after_epoch_12():
