@@ -83,22 +83,22 @@ def diagnose(log: Log, plan: Array | None = None, classes: int | None = None) ->
 
 def _off(at: Array, rate: Array, plan: Array, places: list[Any], made: Any) -> Iterator[Sign]:
     """The first update that is off the plan, and what the rates are instead."""
-    # A log may count updates from 1, or be written after the scheduler: the best place counts.
-    peak, place, near = plan.max(), places[0], 1e-6 * plan.max() + _grain(rate)
+    # A log may count updates from 1, or be written after the scheduler: what fits longest counts.
+    peak, near = plan.max(), 1e-6 * plan.max() + _grain(rate)
     wanted = [plan[np.clip(place, 0, len(plan) - 1)] for place in places]
-    right = max(wanted, key=lambda rates: np.isclose(rate, rates, 1e-4, near).sum())
-    good = np.isclose(rate, right, 1e-4, near)
-    if good.all():
+    fits = [np.append(np.isclose(rate, right, 1e-4, near), False) for right in wanted]
+    each = zip(map(np.argmin, fits), places, wanted, strict=True)
+    i, place, right = max(each, key=lambda found: found[0])
+    if i == len(rate):
         return
 
     def same(a: Array, b: Array) -> bool:  # a few first: most are told apart by them
         few = len(a) > 7 and np.allclose(a[:8], b[:8], 1e-3, near)
         return few and np.allclose(a, b, 1e-3, near)
 
-    i = int(np.argmin(good))
     factor = np.median(rate[i:] / np.maximum(right[i:], 1e-9 * peak))
     how = f", but {factor:.3g} times as high" if same(rate[i:], factor * right[i:]) else ""
-    ahead = [(1, k) for k in range(2, len(plan) // 2)]
+    ahead = [(1, k) for k in range(2, min(len(plan) // 2, 10_000))]
     for calls, k in [(0, 0), *ahead, *((n, k) for n in range(2, 65) for k in range(n + 1))]:
         there = calls * place + k if calls else np.flatnonzero(made)
         theirs = plan[there[there < len(plan)]]
@@ -172,9 +172,10 @@ def _short(at: Array, r: Array) -> Iterator[Sign]:
         return
     angle = np.arccos(np.clip(2 * y / y[0] - 1, -1, 1))
     for kind, values, zero in (("straight line", y, 0.0), ("cosine", angle, np.pi)):
-        slope, base = np.polyfit(t, values, 1)
+        # Near its top a cosine hardly moves, so there its angle is not well known.
+        slope, base = np.polyfit(t, values, 1, w=np.sin(angle) + 1e-3 if zero else None)
         fit = base + slope * t
-        if np.abs((y[0] * (1 + np.cos(fit)) / 2 if zero else fit) - y).max() < 2e-3:
+        if np.abs((y[0] * (1 + np.cos(fit)) / 2 if zero else fit) - y).max() < 3e-3:
             yield Sign(
                 "short", t[-1], {"shape": kind, "share": y[-1], "end": (zero - base) / slope}
             )
@@ -234,6 +235,7 @@ def _loss(log: Log, classes: int | None) -> Iterator[Sign]:
         yield Sign("high", at[high], facts | {"loss": loss[high : high + 5].max()})
     elif end > start + far(1.1, 4):
         yield Sign("above", at[-1], facts)
+        high = 0  # that says enough
     first, low, late = np.median(loss[:5]), back(levels[lowest]), levels[-2:].min()
     share = (back(late) - low) / max(first - low, 1e-12)
     if high == n and share > 0.2 and late - levels[lowest] > 6 * jitter:
