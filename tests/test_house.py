@@ -34,6 +34,7 @@ ORDER = [
     "plots",
     "machine",
     # rooms
+    "doctor",
     "experiments",
     "pretrain",
     "chapters",
