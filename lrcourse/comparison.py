@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 from torch import Tensor, nn
 
-from lrcourse.arguments import Steps, check_argument, refuse, whole_number
+from lrcourse.arguments import Steps, check_argument, whole_number
 from lrcourse.evidence import Difference, above, holm, paired
 from lrcourse.sweeps import as_planned, final, sweep
 
-__all__ = ["Comparison", "best", "compare", "leaders", "per_cent", "tuned"]
+__all__ = ["Comparison", "best", "compare", "leaders", "per_cent"]
 
 
 def best(frame: pd.DataFrame, value: str, by: str | Sequence[str] = "schedule") -> pd.DataFrame:
@@ -66,33 +66,6 @@ def _lowest(means: pd.Series) -> float:
     return float(np.exp(-b / (2 * a))) if a > 0 else float(means.index[at])
 
 
-def tuned(frame: pd.DataFrame, by: str = "schedule", value: str = "test_loss") -> pd.DataFrame:
-    """What each schedule reaches, seed by seed, at the peak that the *other* seeds choose.
-
-    So no seed has a say in the peak it is judged at, and no run is made twice.
-
-    Args:
-        frame: one row a run (`sweeps.final`), with columns peak, seed, `by` and `value`.
-        by: the column that names what is compared.
-        value: the column that is to be low.
-
-    Returns:
-        A row a seed, a column a group; missing where that run diverged.
-
-    Raises:
-        ValueError: fewer than two seeds, or a best peak on the edge of the grid.
-    """
-    if frame["seed"].nunique() < 2:
-        refuse("the seeds of frame", frame["seed"].unique().tolist(), "two or more to judge by")
-    ends = {}
-    for name, rows in frame.groupby(by, sort=False):
-        best(rows, value, by)  # refuses a best peak on the edge
-        table = rows.pivot(index="seed", columns="peak", values=value)
-        peaks = {s: table.drop(index=s).mean(skipna=False).idxmin() for s in table.index}
-        ends[str(name)] = {seed: table.loc[seed, peak] for seed, peak in peaks.items()}
-    return pd.DataFrame(ends)
-
-
 def per_cent(ends: pd.DataFrame, a: str, b: str) -> Difference:
     """By how many per cent `a` ends above `b`, seed by seed."""
     lived = ends[a].notna() & ends[b].notna()
@@ -116,19 +89,9 @@ class Comparison:
     value: str
 
     @property
-    def grid(self) -> pd.DataFrame:
-        """The ends of the tuning runs, one row a run, for `plots.u_curve`."""
-        return final(self.tuning)
-
-    @property
-    def runs(self) -> pd.DataFrame:
-        """The ends of the compared runs, one row a run."""
-        return final(self.compared)
-
-    @property
     def ends(self) -> pd.DataFrame:
         """What each schedule reached at its optimum: a row a seed, a column a schedule."""
-        table = self.runs.pivot(index="seed", columns="schedule", values=self.value)
+        table = final(self.compared).pivot(index="seed", columns="schedule", values=self.value)
         return table[list(self.best.index)]
 
     def difference(self, a: str, b: str) -> Difference:

@@ -147,7 +147,7 @@ class Digits(_Split):
 
 
 @cache
-def digits(dtype: torch.dtype = torch.float32, validation: int = 0) -> Digits:
+def digits(dtype: torch.dtype = torch.float32) -> Digits:
     """The 1797 digits that come with scikit-learn: 1437 to train on, 360 to test with.
 
     Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI Machine
@@ -156,14 +156,12 @@ def digits(dtype: torch.dtype = torch.float32, validation: int = 0) -> Digits:
 
     Args:
         dtype: of the pixels.
-        validation: how many of the images to train on are kept for tuning, 0 … 1000.
 
     >>> digits().x.shape, digits().x_test.shape
     (torch.Size([1437, 64]), torch.Size([360, 64]))
     """
     from sklearn.datasets import load_digits
 
-    check_argument("validation", validation, whole_number(0, 1000))
     pixels, labels = load_digits(return_X_y=True)
     order = np.random.default_rng(0).permutation(len(pixels))
     train, test = order[:1437], order[1437:]
@@ -171,9 +169,7 @@ def digits(dtype: torch.dtype = torch.float32, validation: int = 0) -> Digits:
     mean = ink[train].mean(axis=0)
     x = torch.from_numpy(ink - mean).to(dtype)
     y, center = torch.from_numpy(labels).long(), torch.from_numpy(mean).to(dtype)
-    train, tune = train[validation:], train[:validation]
-    learn, judge, apart = ((x[rows], y[rows]) for rows in (train, test, tune))
-    return Digits(*learn, *judge, center, x_validation=apart[0], y_validation=apart[1])
+    return Digits(x[train], y[train], x[test], y[test], center)
 
 
 @cache

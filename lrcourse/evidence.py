@@ -292,12 +292,8 @@ def myth(
         ((case, observed),) = true_when.items()
         name, ending = "true_when", f"Myth, true when {_text('true_when', case)}"
     elif not_settled is not None:
-        name, ending, observed, says = (
-            "not_settled",
-            "Myth, not settled",
-            not_settled,
-            "not settled",
-        )
+        name, ending = "not_settled", "Myth, not settled"
+        observed, says = not_settled, "not settled"
     if not _judged(name, observed, says, figures):
         contradicts = "✘ this run does not contradict:"
         mark = contradicts if name == "false_because" else f"✘ not so in this run: {ending}:"

@@ -14,8 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lrcourse.arguments import Steps, check_argument, check_array, refuse
 
-__all__ = ["BOUND", "Descent", "DoubleWell", "Quadratic", "Shelf", "Surface"]
-__all__ += ["descend"]
+__all__ = ["BOUND", "Descent", "DoubleWell", "Quadratic", "Surface", "descend"]
 
 Array = NDArray[np.float64]
 Rate = ArrayLike | Callable[[int], ArrayLike]
@@ -79,40 +78,6 @@ class Quadratic:
 
 
 @dataclass(frozen=True)
-class Shelf:
-    """A valley in one dimension that levels off: ½ c x² / (1 + x²/w²), lowest at 0.
-
-    From −w to w it is nearly a parabola of curvature c. Far out it is a shelf of height ½ c w²,
-    where the slope fades like the cube of 1/x but is nowhere zero.
-
-    >>> Shelf()([1e6]).round(6).item()
-    0.5
-    """
-
-    curvature: float = 1.0
-    width: float = 1.0
-
-    def __post_init__(self) -> None:
-        check_array("curvature", self.curvature, 0, strict=True)
-        check_array("width", self.width, 0, strict=True)
-
-    @property
-    def minimum(self) -> Array:
-        """The lowest place, shape (d,)."""
-        return np.zeros(1)
-
-    def __call__(self, points: ArrayLike) -> Array:
-        """Losses of shape (…) at points of shape (…, d)."""
-        x = _points(points, 1)[..., 0]
-        return np.asarray(0.5 * self.curvature * x**2 / (1 + (x / self.width) ** 2))
-
-    def gradient(self, points: ArrayLike) -> Array:
-        """Gradients of shape (…, d) at points of shape (…, d)."""
-        x = _points(points, 1)
-        return self.curvature * x / (1 + (x / self.width) ** 2) ** 2
-
-
-@dataclass(frozen=True)
 class DoubleWell:
     """Two parabolas in one dimension, of which the lower counts: a global and a local minimum.
 
@@ -169,7 +134,7 @@ class DoubleWell:
         return first + weight * (second - first)
 
 
-Surface = Quadratic | Shelf | DoubleWell
+Surface = Quadratic | DoubleWell
 """A loss over d parameters, lowest at `minimum`; one of your own needs the same three methods."""
 
 

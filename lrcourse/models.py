@@ -12,15 +12,8 @@ from torch import Tensor, nn
 from lrcourse.arguments import Count, Positive, Steps, check_argument, refuse
 from lrcourse.data import Text
 
-__all__ = [
-    "GPT",
-    "MLP",
-    "NextCharacter",
-    "WideNetwork",
-    "character_task",
-    "next_token_loss",
-    "sample",
-]
+__all__ = ["GPT", "MLP", "NextCharacter", "WideNetwork"]
+__all__ += ["character_task", "next_token_loss", "sample"]
 
 
 def MLP(

@@ -32,7 +32,7 @@ from lrcourse.arguments import check_argument, refuse
 from lrcourse.evidence import Finding
 
 __all__ = ["Picture", "charts", "contours", "forest", "lines", "panels", "picture"]
-__all__ += ["terrain", "training", "u_curve"]
+__all__ += ["terrain", "u_curve"]
 
 _Limits = tuple[float | None, float | None] | None
 _Range = tuple[float, float]
@@ -188,11 +188,8 @@ def _name_ends(axes: Axes, curves: Sequence[Line2D]) -> bool:
     if dots or min(map(len, data)) < 2 or max(map(len, names)) > 20:
         return False
     axes.autoscale_view()  # otherwise the limits are found when the figure is drawn
-    across, up = (
-        axes.transAxes.inverted()
-        .transform(axes.transData.transform([points[-1] for points in data]))
-        .T
-    )
+    ends = axes.transData.transform([points[-1] for points in data])
+    across, up = axes.transAxes.inverted().transform(ends).T
     order, gap = np.argsort(up), 16 / 72 * axes.figure.dpi / axes.bbox.height
     steps = gap * np.arange(len(up))
     rising, level = up[order] - steps, np.empty(len(up))
@@ -387,54 +384,6 @@ def charts(
             _scale(first, "y" if row in log else "")
         figure.align_ylabels()
         figure.supxlabel(x, fontsize=13)
-    return made
-
-
-def training(
-    runs: Mapping[str, Any],
-    *,
-    alt: str,
-    title: str = "",
-    loss: str = "training loss (nats)",
-    log: str = "y",
-    smooth: int = 1,
-    ylim: _Limits = None,
-) -> Picture:
-    """The loss of training runs over the rate each really used, update by update.
-
-    A run that diverged ends in a cross, and the legend gives the update at which it was stopped.
-
-    Args:
-        runs: name → `lrcourse.runs.Run`.
-        alt: what the figure shows, in words.
-        title: the message of the figure.
-        loss: label of the loss axis, with its unit.
-        log: "y" for a logarithmic loss axis, "" for a plain one.
-        smooth: updates in a running mean of the loss, 1 for none.
-        ylim: limits of the loss axis.
-    """
-    with picture(alt, title, 5.2) as made:
-        top, bottom = _over_rates(made.figure)
-        for name, run in _some("runs", runs).items():
-            values = np.asarray(run.loss, dtype=float)
-            if 1 < smooth < len(values):
-                values = pd.Series(values).rolling(smooth, min_periods=1).mean().to_numpy()
-            (line,) = top.plot(values, label=name)
-            colour = line.get_color()
-            if run.diverged_at is not None:
-                line.set_label(f"{name} (diverged at {run.diverged_at})")
-                last = max(np.flatnonzero(np.isfinite(values)), default=0)
-                top.plot(last, values[last], "X", color=colour, markersize=11, clip_on=False)
-            for rate in run.rate.T:
-                bottom.plot(rate, color=colour, linestyle=line.get_linestyle())
-        if ylim:
-            top.set_ylim(*ylim)
-        _scale(top, log)
-        bottom.set_yscale("log")
-        top.set_ylabel(loss)
-        bottom.set_xlabel("update")
-        # Above the axes, where it covers no curve: runs that diverge need all the room.
-        top.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2 if len(runs) > 1 else 1)
     return made
 
 

@@ -1,28 +1,26 @@
 """What a training run did, update by update: written down as it goes, kept, and shown.
 
-A `Recorder` stands beside the loop of `training.train`, and a `Run` is what it has in the end. Both
-`train` and `sweep` can also leave TensorBoard events, for `tensorboard --logdir` to show.
+A `Recorder` stands beside the loop of `training.train`, and a `Run` is what it has in the end.
+`train` can also leave TensorBoard events, for `tensorboard --logdir` to show.
 """
 
 import math
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import torch
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
-from lrcourse.files import fingerprint, reading, refuse_other_format, write_whole
+from lrcourse.files import reading, refuse_other_format, write_whole
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-__all__ = ["LOST", "Recorder", "Run", "log_sweep", "lost"]
+__all__ = ["LOST", "Recorder", "Run", "lost"]
 
 LOST = 1e3
 """A run has diverged when its loss is not finite, or above this many times its first loss."""
@@ -232,38 +230,3 @@ def _show(to: "SummaryWriter", figures: Mapping[str, float], step: int) -> None:
     for name, value in figures.items():
         if not np.isnan(value):
             to.add_scalar(name, value, step)
-
-
-def _folder_name(name: str) -> str:
-    """`name` where every file system takes it; else what is left of it, and a digest."""
-    safe = re.sub(r"[^\w .,=+()×%-]", "_", name).strip(" .")
-    if safe == name and len(name.encode()) <= 200:
-        return name
-    return f"{safe.encode()[:150].decode(errors='ignore')} {fingerprint([name])[:8]}"
-
-
-def log_sweep(frame: pd.DataFrame, folder: str | Path, what: Sequence[str]) -> None:
-    """Write a sweep's frame: a run of TensorBoard for each of its runs, with its hyperparameters.
-
-    The tab HPARAMS then shows a table of all runs: sort it, or draw a figure against the peak.
-
-    Args:
-        frame: as `sweeps.sweep` gives it.
-        folder: in it each run gets a folder of its own, named by its hyperparameters.
-        what: the columns that are hyperparameters; the others are figures.
-    """
-    figures = [name for name in frame if name not in {*what, "step", "diverged_at"}]
-    for key, rows in frame.groupby(list(what), sort=False):
-        settings = {
-            name: value if isinstance(value, (bool, str)) or np.isreal(value) else str(value)
-            for name, value in zip(what, key, strict=True)
-        }
-        name = " ".join(f"{name}={value}" for name, value in settings.items())
-        with _writer(Path(folder) / _folder_name(name)) as to:
-            for row in rows.to_dict("records"):
-                # The rows of a lost run after its end hold nothing.
-                _show(to, {name: row[name] for name in figures}, int(row["step"]))
-            last = rows.iloc[-1]
-            ends = {f"end/{n}": float(last[n]) for n in figures if not np.isnan(last[n])}
-            diverged = {"end/diverged": float(not pd.isna(last["diverged_at"]))}
-            to.add_hparams(settings, ends | diverged, run_name=".")

@@ -6,7 +6,6 @@ CPU larger ones are called one after the other, see `stacks`. Either way each ru
 `training.train` would do with the real `torch.optim` class, the same minibatches per seed included.
 """
 
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from torch.optim import SGD, Optimizer
 from lrcourse.arguments import Count, Positive, Share, check_argument, refuse
 from lrcourse.data import minibatch
 from lrcourse.files import Cache, fingerprint
-from lrcourse.runs import log_sweep, lost
+from lrcourse.runs import lost
 from lrcourse.schedules import Constant
 from lrcourse.stacking import optimizers, stack
 from lrcourse.stacking.optimizers import FLAT_OPTIMIZERS, kind_of
@@ -71,7 +70,6 @@ def sweep(
     stacked: bool | None = None,
     chunk: int | None = None,
     cache: str | Path | None = None,
-    log: str | Path | None = None,
     progress: bool = True,
     **settings: Any,
 ) -> pd.DataFrame:
@@ -104,8 +102,6 @@ def sweep(
         cache: a folder that keeps each chunk when it is finished, so that an interrupted sweep,
             called again, goes on where it stopped. A chunk is known by its rates, settings, first
             weights and minibatches, and by the losses at the start, not by the code they come from.
-        log: a folder for TensorBoard events: one run of it for each of these, with its
-            hyperparameters.
         progress: show a progress bar for each chunk.
         **settings: the optimizer's other arguments by torch's names (momentum, betas, …); a list
             of values is one more axis of the grid.
@@ -158,13 +154,7 @@ def sweep(
     with job.attention():
         found = dict(_finished(job, parts, None if cache is None else Cache(cache)))
     tables = [_named(found[i], part) for i, part in enumerate(parts)]
-    frame = pd.concat(tables, ignore_index=True).astype({"diverged_at": "Int64"})
-    if log is not None:
-        try:
-            log_sweep(frame, log, ["schedule", "peak", "seed", *axes])
-        except OSError as error:  # the runs are made: they must not be lost with their log
-            warnings.warn(f"the log in {log} could not be written: {error}", stacklevel=2)
-    return frame
+    return pd.concat(tables, ignore_index=True).astype({"diverged_at": "Int64"})
 
 
 def stacks(model: nn.Module) -> bool:

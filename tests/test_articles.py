@@ -21,18 +21,20 @@ from torch.optim import lr_scheduler as lrs
 from lrcourse.data import corpus, digits
 from lrcourse.experiments.recordings import read_recording
 from lrcourse.files import ROOT
-from lrcourse.landscapes import DoubleWell, Shelf, descend
+from lrcourse.landscapes import DoubleWell, descend
 from lrcourse.models import GPT, MLP, next_token_loss
 from lrcourse.schedules import (
     Cosine,
     CosineRestarts,
     Exponential,
     InverseTime,
+    Linear,
     Noam,
     Warmup,
     recorded,
     values,
 )
+from lrcourse.sweeps import sweep
 from lrcourse.training import train
 
 PAGE = ROOT / "docs" / "articles.md"
@@ -171,6 +173,30 @@ def test_where_each_sample_cuts_and_what_its_last_update_uses():
         early(*SAMPLES["OneCycleLR"][:2], 101)
 
 
+def test_rates_for_a_cnn_depend_on_momentum():
+    """0.1 and 0.01 are near the best with momentum 0.9, and not without."""
+    data, line = digits(), Linear(1, 0, 250)
+
+    def convolutional(seed):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            image = nn.Unflatten(-1, (1, 8, 8))
+            layers = nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(-3), nn.Linear(8 * 6 * 6, 10)
+            return nn.Sequential(image, *layers)
+
+    cost = {}
+    for momentum in (0.9, 0.0):
+        runs = sweep(
+            convolutional, lambda seed: data.batches(32, seed), peaks=[0.01, 0.1, 0.3, 1.0, 3.0],
+            schedules={"line": line}, seeds=range(4), steps=250, every=250, optimizer=SGD,
+            evaluate=data.score, progress=False, momentum=momentum,
+        )  # fmt: skip
+        ends = runs.groupby("peak")["test_loss"].mean()
+        cost[momentum] = ends - ends.min()
+    assert cost[0.9][0.1] < 0.1 < cost[0.0][0.1]
+    assert cost[0.9][0.01] > cost[0.9][0.1] and cost[0.0][0.01] > 1
+
+
 def test_the_plateau_example_cuts_after_epoch_12():
     """Its losses fall to 0.29 at epoch 6 and stay there; it says that epoch 10 cuts."""
     theirs = optimizer(0.01)
@@ -279,6 +305,18 @@ def test_with_noise_a_restart_moves_walks_both_ways_and_gains_nothing_clear():
         freed, caught = again[300] & ~again[-1], ~again[300] & again[-1]
         assert freed.mean() > 0.02 and caught.mean() > 0.02
         assert abs(again[-1].mean() - once[-1].mean()) < 0.05
+
+
+class Shelf:
+    """A valley that levels off, ½ x² / (1 + x²): far out it is nearly flat, and nowhere quite."""
+
+    minimum = np.zeros(1)
+
+    def __call__(self, points):
+        return 0.5 * points[..., 0] ** 2 / (1 + points[..., 0] ** 2)
+
+    def gradient(self, points):
+        return points / (1 + points**2) ** 2
 
 
 def test_a_small_rate_crawls_over_a_plateau_and_does_not_stay_there():

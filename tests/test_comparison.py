@@ -51,11 +51,12 @@ def test_each_schedule_gets_its_own_peak_and_fresh_seeds():
     # A rate of 1 reaches the minimum of this parabola at once: a factor of a half needs twice that.
     result = go(peaks=[0.5, 1.0, 2.0, 4.0], seed=2, pairs=4)
     assert result.best["peak"].to_dict() == {"whole": 1.0, "half": 2.0}
-    assert list(result.grid["seed"].unique()) == [2000, 2001, 2002]
+    assert list(result.tuning["seed"].unique()) == [2000, 2001, 2002]
     assert list(result.ends.index) == [2500, 2501, 2502, 2503]
     assert list(result.ends) == ["whole", "half"]
     optimum = result.best["optimum"]
-    assert (result.runs["peak"] == result.runs["schedule"].map(optimum)).all()
+    runs = final(result.compared)
+    assert (runs["peak"] == runs["schedule"].map(optimum)).all()
     assert optimum["half"] == pytest.approx(2 * optimum["whole"])
     again = final(
         sweep(
@@ -65,10 +66,8 @@ def test_each_schedule_gets_its_own_peak_and_fresh_seeds():
     )  # fmt: skip
     np.testing.assert_allclose(result.ends["whole"], again["gap"])
     assert result.difference("half", "whole").mean == pytest.approx(0, abs=1e-9)
-    higher = result.runs["schedule"].map({"whole": 1.0, "half": 1.02}) * 2.0
-    difference = replace(result, compared=result.runs.assign(gap=higher)).difference(
-        "half", "whole"
-    )
+    higher = runs["schedule"].map({"whole": 1.0, "half": 1.02}) * 2.0
+    difference = replace(result, compared=runs.assign(gap=higher)).difference("half", "whole")
     assert (difference.mean, difference.n) == (pytest.approx(2), 4)
 
 
@@ -109,7 +108,7 @@ def test_refuses_a_run_that_used_another_rate():
 def test_a_grid_goes_on_beyond_its_edge_once_and_for_those_that_need_it():
     """The whole factor finds 1 inside the grid, the half one looks for its 2 outside."""
     result = go(peaks=[0.5, 1.0, 1.5])
-    tried = result.grid.groupby("schedule")["peak"].unique()
+    tried = result.tuning.groupby("schedule")["peak"].unique()
     assert sorted(tried["whole"]) == [0.5, 1.0, 1.5]
     assert sorted(tried["half"]) == [0.5, 1.0, 1.5, 2.25, 3.375]
     assert result.best["peak"].to_dict() == {"whole": 1.0, "half": 2.25}
@@ -127,7 +126,7 @@ def test_peaks_are_tuned_on_validation_data_and_judged_on_test_data():
     result = go(peaks=peaks, validate=validate, steps=1, tuning=1)
     # From 1 to 0.5 in one update: a rate of 0.5 for the whole factor, of 1 for the half.
     assert result.best["peak"].to_dict() == {"whole": 0.5, "half": 1.0}
-    assert "gap" not in result.grid and (result.ends > 1.2).all(axis=None)
+    assert "gap" not in result.tuning and (result.ends > 1.2).all(axis=None)
 
 
 def test_leaders_are_those_that_cannot_be_told_from_the_lowest():

@@ -371,7 +371,7 @@ def test_differences_are_told_apart_and_in_few_words() -> None:
 
 
 def test_a_difference_that_is_none_is_found_out() -> None:
-    same = Disagreement("", "", 2, lambda: (lambda: Step(3), np.ones))
+    same = Disagreement("", "", 2, lambda: Step(3), np.ones)
     assert same.shown() == (1.0, 1.0) and not same.holds()
 
 

@@ -151,11 +151,6 @@ def test_what_is_learned_tuned_on_and_tested_are_three_texts():
     assert float(text.validate(last)["validation_loss"]) == pytest.approx(np.log(128))
 
 
-def test_digits_for_validation_come_from_those_to_learn_from():
-    plain, apart = digits(), digits(validation=300)
-    assert len(apart.x) == 1137 and (apart.x_test == plain.x_test).all()
-    assert torch.equal(torch.cat([apart.x_validation, apart.x]), plain.x)
-    with pytest.raises(ValueError, match="validation is 1400"):
-        digits(validation=1400)
+def test_what_was_not_set_apart_cannot_tune():
     with pytest.raises(ValueError, match="examples for validation is 0"):
-        plain.validate(lambda x: x)
+        digits().validate(lambda x: x)

@@ -199,8 +199,6 @@ def test_ci_runs_the_same_command():
     for job in workflow["jobs"].values():
         runs = [step["run"] for step in job["steps"] if "run" in step]
         assert any(re.search(r"\.ci/run|course\.py test$", run) for run in runs)
-        uses = [step["uses"] for step in job["steps"] if "uses" in step]
-        assert all(re.fullmatch(r"actions/[\w-]+@v\d+", use) for use in uses)
     assert "cron" in workflow[True]["schedule"][0]  # YAML reads the word `on` as true
 
 

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lrcourse.landscapes import BOUND, DoubleWell, Quadratic, Shelf, descend
+from lrcourse.landscapes import BOUND, DoubleWell, Quadratic, descend
 
 TURNED = Quadratic([1.0, 8.0], angle=0.6)
 ROTATION = torch.tensor(
@@ -28,7 +28,6 @@ SURFACES = {
         TURNED,
         lambda x: 0.5 * (torch.tensor([1.0, 8.0]).double() * (ROTATION @ x) ** 2).sum(),
     ),
-    "shelf": (Shelf(2.0, 3.0), lambda x: x[0] ** 2 / (1 + x[0] ** 2 / 9)),
     "double well": (DoubleWell(), _double_well),
 }
 
@@ -63,7 +62,7 @@ def test_no_place_of_the_double_well_is_sharper_than_its_sharper_well() -> None:
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
-@pytest.mark.parametrize("name", ["quadratic", "shelf", "double well"])
+@pytest.mark.parametrize("name", ["quadratic", "double well"])
 def test_descend_equals_torch_sgd(name: str, momentum: float) -> None:
     surface, loss = SURFACES[name]
     start = [-1.2, 1.0][: len(surface.minimum)]
@@ -173,11 +172,10 @@ def test_a_diverged_descent_stands_still_and_says_when() -> None:
         ("curvatures", lambda: Quadratic([1.0, -1.0])),
         ("curvatures", lambda: Quadratic([])),
         ("angle", lambda: Quadratic([1.0], angle=0.5)),
-        ("width", lambda: Shelf(width=0.0)),
         ("heights", lambda: DoubleWell(heights=(0.0, 1.9))),
         ("heights", lambda: DoubleWell(heights=(0.0, 1.0, 2.0))),  # type: ignore[arg-type]
         ("points", lambda: Quadratic([1.0, 2.0])([1.0])),
-        ("points", lambda: Shelf()(3.0)),
+        ("points", lambda: DoubleWell()(3.0)),
         ("start", lambda: descend(TURNED, [np.nan, 0.0], 0.1, 3)),
         ("rate", lambda: descend(TURNED, [1.0, 0.0], -0.1, 3)),
         ("rate", lambda: descend(TURNED, [1.0, 0.0], lambda t: np.inf, 3)),

@@ -48,11 +48,11 @@ COMPARED: dict[str, int] = {
     "12_noam": 22,
     "13_transformer": 26,
     "14_llm_era": 24,
-    "15_fine_tuning": 24,
+    "15_fine_tuning": 26,
     "16_predicting_the_loss": 24,
-    "18_watching_and_mending": 27,
+    "18_watching_and_mending": 29,
     "17_scaling": 26,
-    "19_choosing": 37,
+    "19_choosing": 20,
     "20_scheduler_reference": 36,
 }
 

@@ -11,14 +11,6 @@ from lrcourse import plots
 from lrcourse.chapters.reading import readings
 from lrcourse.evidence import Difference, Finding
 from lrcourse.landscapes import Quadratic
-from lrcourse.runs import Run
-
-
-def a_run(diverged_at=None):
-    loss = np.array([3.0, 2.0, 50.0, np.nan])[: None if diverged_at is None else diverged_at + 1]
-    rate = np.full((len(loss), 1), 0.1)
-    return Run(loss, rate, loss, loss, diverged_at=diverged_at)
-
 
 FOUND = {
     "sure": Finding("a instead of b", Difference(2.0, 0.1, 16), margin=0.5),
@@ -54,7 +46,6 @@ def pictures():
             grey={"a": {"rate": [1, 1], "loss": [3, 1]}},
             log=["loss"],
         ),
-        "training": plots.training({"a": a_run(), "b": a_run(2), "c": a_run(3)}, **words, smooth=2),
         "u_curve": plots.u_curve(frame, y="loss", **words),
         "terrain": plots.terrain(bowl, **words, path=[[1, 1], [0, 0]], minimum=(0, 0), **box),
         "contours": plots.contours(
@@ -109,12 +100,6 @@ def test_curves_are_named_at_their_ends_where_there_is_room():
         assert ends(crowd) == {}
     assert ends({"a": [0, 1], "b": [0, 5]}, ylim=(0, 2)) == {}, "an end outside the picture"
     assert ends({"a": [0, 1]}, dots={"b": [0, 1]}) == {}, "points are no curve with an end"
-
-
-def test_a_diverged_run_is_marked_in_its_figure():
-    axes = plots.training({"b": a_run(2)}, alt="One run that leaves all bounds.").figure.axes[0]
-    assert "X" in [line.get_marker() for line in axes.lines]
-    assert axes.lines[0].get_label() == "b (diverged at 2)"
 
 
 def test_curves_differ_without_colour():

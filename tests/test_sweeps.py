@@ -313,26 +313,6 @@ def test_what_cannot_be_trained_so_is_refused_in_words(make, match):
         sweep(make, batches, peaks=[0.1], seeds=[0], steps=1, progress=False)
 
 
-def test_names_that_are_no_file_names_and_a_full_disk_lose_nothing(tmp_path, monkeypatch):
-    plan = Warmup(100) >> Cosine(900) >> Constant(0.5, 3) >> Cosine(3) >> Warmup(7) >> Cosine(8)
-    names = ["1/t", "../x", repr(plan), repr(plan) + " once more", 'a "b" <c>:|?*', "cosine"]
-    frame = run(
-        schedules=dict.fromkeys(names, Constant()), peaks=[0.1], seeds=[0], log=tmp_path / "log"
-    )
-    folders = [path.name for path in (tmp_path / "log").iterdir()]
-    assert len(folders) == len(names) == frame["schedule"].nunique()
-    assert "schedule=cosine peak=0.1 seed=0" in folders
-    assert [*tmp_path.iterdir()] == [tmp_path / "log"]
-    assert all(len(name.encode()) < 200 and not set(name) & set('<>:"/|?*') for name in folders)
-
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(sweeps, "log_sweep", full)
-    with pytest.warns(UserWarning, match="could not be written: .*No space left"):
-        assert len(run(log=tmp_path / "log")) == len(run())
-
-
 @pytest.mark.parametrize("first", [-4.0, 0.0, 1e-9])
 def test_a_loss_may_begin_below_zero_or_at_it(first):
     def loss(out, y):

@@ -20,5 +20,6 @@ TOLD_AGAIN = {
     "16_predicting_the_loss",
     "17_scaling",
     "18_watching_and_mending",
+    "19_choosing",
 }  # by the name of their file, without its ending
 REFERENCE = {"20_scheduler_reference"}  # to look up: none to work through

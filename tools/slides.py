@@ -160,14 +160,14 @@ def loops(cell: NotebookNode) -> bool:
     """Is something made again and again from what it was before, as training does?"""
     return any(
         getattr(node, "attr", "") == "step"
-        or (isinstance(node, ast.Assign) and names(node.targets[0]) & names(node.value))
+        or (isinstance(node, ast.Assign) and _names(node.targets[0]) & _names(node.value))
         for loop in ast.walk(ast.parse(cell.source))
         if isinstance(loop, ast.For)
         for node in ast.walk(loop)
     )
 
 
-def names(node: ast.AST) -> set[str]:
+def _names(node: ast.AST) -> set[str]:
     """The names in a piece of code."""
     return {name.id for name in ast.walk(node) if isinstance(name, ast.Name)}
 

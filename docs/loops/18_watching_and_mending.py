@@ -42,6 +42,7 @@ def one_update(inputs, targets):
         loss = F.cross_entropy(model(inputs.to(device)), targets.to(device))
     scaler.scale(loss).backward()
     scaler.unscale_(optimizer)  # only now is it the gradient of the loss
+    first = model[0].weight.grad.norm().item()  # of the first layer: 0 where units are silent
     norm = clip_grad_norm_(model.parameters(), limit).item()  # its length before it is clipped
     rate, scale = optimizer.param_groups[0]["lr"], scaler.get_scale()
     scaler.step(optimizer)
@@ -49,7 +50,8 @@ def one_update(inputs, targets):
     skipped = scaler.get_scale() < scale  # it was halved
     if not skipped:
         scheduler.step()
-    return {"loss": loss.item(), "rate": rate, "gradient_norm": norm, "skipped": skipped}
+    row = {"loss": loss.item(), "rate": rate, "skipped": skipped}
+    return row | {"gradient_norm": norm, "first_layer": first}
 
 def fit_logged(folder):
     """Train, write a log for TensorBoard, and stop where a rate is not the planned one."""

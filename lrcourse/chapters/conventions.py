@@ -5,8 +5,7 @@ four different lists of rates. This is the one place where that is written down,
 
 - `WARMUP_THEN_COSINE` holds that one request as each library takes it; `habits` reads it off;
 - `PHRASES` says how to write a library's schedule with ours;
-- `DIFFERENCES` lists the cases in which the nearest schedule of ours gives another number, each of
-  them a function with its facts above it.
+- `DIFFERENCES` lists the cases in which the nearest schedule of ours gives another number.
 
 The tests run all of it against the installed versions: a phrase that stops being right, a
 difference that disappears and a schedule that nobody has considered each make one fail.
@@ -251,13 +250,6 @@ classes of torch have their counterparts in `lrcourse.schedules`, which names th
 # ------------------------------------------------------------------------- where theirs differ
 
 
-Sides = tuple[Callable[[], Callable[[int], float]], Callable[[int], FloatArray]]
-"""Our schedule, and theirs as a function: number of updates → their factors.
-
-Both are to be called for, since either may be an error.
-"""
-
-
 @dataclass(frozen=True)
 class Disagreement:
     """A case in which a library's schedule and the nearest of ours give different factors.
@@ -266,20 +258,21 @@ class Disagreement:
         where: library and schedule.
         what: what theirs does, in a few words.
         at: the update that shows it.
-        sides: gives ours and theirs.
+        ours: gives our schedule; it is to be called for, since it may be an error.
+        theirs: number of updates → their factors; it may be an error as well.
     """
 
     where: str
     what: str
     at: int
-    sides: Callable[[], Sides]
+    ours: Callable[[], Callable[[int], float]]
+    theirs: Callable[[int], FloatArray]
 
     def shown(self) -> tuple[float | str, float | str]:
         """Our factor and theirs at that update, or the name of the error that stands for one."""
-        ours, theirs = self.sides()
         return (
-            _or_error(lambda: values(ours(), self.at + 1)[-1]),
-            _or_error(lambda: theirs(self.at + 1)[-1]),
+            _or_error(lambda: values(self.ours(), self.at + 1)[-1]),
+            _or_error(lambda: self.theirs(self.at + 1)[-1]),
         )
 
     def holds(self) -> bool:
@@ -299,246 +292,134 @@ def _or_error(look: Callable[[], Any]) -> float | str:
         return type(error).__name__
 
 
-DIFFERENCES: list[Disagreement] = []
-"""Every difference that we know of, with the case that shows it."""
-
-
-def _differs(
-    where: str, what: str, *, at: int
-) -> Callable[[Callable[[], Sides]], Callable[[], Sides]]:
-    """Put the function below on the list: what it gives differs at update `at`."""
-
-    def listed(sides: Callable[[], Sides]) -> Callable[[], Sides]:
-        DIFFERENCES.append(Disagreement(where, what, at, sides))
-        return sides
-
-    return listed
-
-
-def _under(rates: Callable[..., FloatArray], *args: Any, **settings: Any) -> Any:
-    """Theirs, as a case gives it: what one of the functions above says of a number of updates."""
+def _by(rates: Callable[..., FloatArray], *args: Any, **settings: Any) -> Any:
+    """Theirs, by one of the functions above, which is told the number of updates first."""
     return lambda n: rates(n, *args, **settings)
 
 
-# The case is in the parameters' defaults: W is a warmup, N a length, D a cooldown, as the library
-# counts them.
-
-
-@_differs("torch LinearLR", "no warmup from 0", at=0)
-def _linear_from_zero(W: int = 4) -> Sides:
-    return lambda: Warmup(W), lambda n: from_torch(n, "LinearLR", 0.0, 1.0, W)
-
-
-@_differs("torch CosineAnnealingLR", "climbs again past T_max", at=20)
-def _cosine_past_its_end(N: int = 10) -> Sides:
-    return lambda: Cosine(N), lambda n: from_torch(n, "CosineAnnealingLR", N)
-
-
-@_differs("torch CosineAnnealingLR", "T_max may not be 0", at=1)
-def _cosine_without_length() -> Sides:
-    return lambda: Cosine(0), lambda n: from_torch(n, "CosineAnnealingLR", 0)
-
-
-@_differs("torch CosineAnnealingWarmRestarts", "step(t) can miss a restart by a hair", at=121)
-def _restart_by_jump() -> Sides:
-    def theirs(n: int) -> FloatArray:
-        def jumped(o: Any) -> Any:
-            scheduler = lrs.CosineAnnealingWarmRestarts(o, 1, 3)
-            scheduler.step(n - 1)
-            return scheduler
-
-        return recorded(jumped, 1, 1.0)
-
-    return lambda: CosineRestarts(1, 3), theirs
-
-
-def _one_cycle(**settings: Any) -> Sides:
-    return (
-        lambda: OneCycle(10, **settings),
-        lambda n: from_torch(n, "OneCycleLR", 1.0, 10, **settings),
-    )
-
-
-@_differs("torch OneCycleLR", "with a linear way down, goes below 0 past its end", at=10)
-def _one_cycle_below_zero() -> Sides:
-    return _one_cycle(anneal_strategy="linear")
-
-
-@_differs("torch OneCycleLR", "refuses a step after that", at=11)
-def _one_cycle_past_its_end() -> Sides:
-    return _one_cycle()
-
-
-@_differs("torch OneCycleLR", "the rise may not take one step", at=0)
-def _one_cycle_with_short_rise() -> Sides:
-    return _one_cycle(pct_start=0.1)
-
-
-@_differs("torch ConstantLR", "cannot come back from factor 0", at=3)
-def _constant_zero(N: int = 3) -> Sides:
-    return lambda: Constant(0.0, N) >> Constant(), lambda n: from_torch(n, "ConstantLR", 0.0, N)
-
-
-@_differs("torch MultiStepLR", "takes milestones in any order", at=4)
-def _milestones_in_disorder() -> Sides:
-    return lambda: MultiStep([6, 3]), lambda n: from_torch(n, "MultiStepLR", [6, 3])
-
-
-@_differs("torch ReduceLROnPlateau", "skips cuts of 1e-8 or less", at=2)
-def _tiny_cuts(lr: float = 1e-8) -> Sides:
-    """Both hear a metric that never gets better."""
-
-    def ours() -> Callable[[int], float]:
-        plateau = Plateau(patience=0)
-        return [1.0, plateau.update(1.0), plateau.update(1.0)].__getitem__
-
-    def theirs(n: int) -> FloatArray:
-        def make(o: Any) -> Any:
-            scheduler = lrs.ReduceLROnPlateau(o, patience=0)
-            return SimpleNamespace(step=lambda: scheduler.step(1.0))
-
-        return recorded(make, n, lr) / lr
-
-    return ours, theirs
-
-
-@_differs("torch ChainedScheduler", "a LambdaLR in it overwrites the others", at=4)
-def _chained_lambda(gamma: float = 0.5, W: int = 4) -> Sides:
-    def make(o: Any) -> Any:
-        return lrs.ChainedScheduler([lrs.ExponentialLR(o, gamma), lrs.LambdaLR(o, Warmup(W))])
-
-    return lambda: Exponential(gamma) * Warmup(W), lambda n: recorded(make, n, 1.0)
-
-
-@_differs("torch ChainedScheduler", "no product if a cosine has a floor", at=10)
-def _chained_cosine(gamma: float = 0.9, N: int = 10, end: float = 0.1) -> Sides:
-    def make(o: Any) -> Any:
-        parts = [lrs.ExponentialLR(o, gamma), lrs.CosineAnnealingLR(o, N, end)]
-        return lrs.ChainedScheduler(parts)
-
-    return lambda: Exponential(gamma) * Cosine(N, end), lambda n: recorded(make, n, 1.0)
-
-
-def _after_warmup(W: int, build: Callable[[Any], Any]) -> Callable[[int], FloatArray]:
-    """The factors of a SequentialLR that warms up from a tenth, and then is what `build` makes."""
-
-    def make(o: Any) -> Any:
-        return lrs.SequentialLR(o, [lrs.LinearLR(o, 0.1, 1.0, W), build(o)], [W])
-
+def _made(make: Callable[[Any], Any]) -> Callable[[int], FloatArray]:
+    """Theirs, by what makes a scheduler of torch for an optimizer."""
     return lambda n: recorded(make, n, 1.0)
 
 
-@_differs("torch SequentialLR", "one in another is a step early", at=4)
-def _nested_sequence(W: int = 5, gamma: float = 0.9) -> Sides:
+def _after_warmup(build: Callable[[Any], Any]) -> Callable[[int], FloatArray]:
+    """A SequentialLR that warms up from a tenth in 5 updates, and then is what `build` makes."""
+    return _made(lambda o: lrs.SequentialLR(o, [lrs.LinearLR(o, 0.1, 1.0, 5), build(o)], [5]))
+
+
+def _jump_to_a_restart(n: int) -> FloatArray:
     def make(o: Any) -> Any:
-        first = lrs.SequentialLR(o, [lrs.LinearLR(o, 0.1, 1.0, W), lrs.ConstantLR(o, 1.0, 0)], [W])
-        return lrs.SequentialLR(o, [first, lrs.ExponentialLR(o, gamma)], [2 * W])
+        scheduler = lrs.CosineAnnealingWarmRestarts(o, 1, 3)
+        scheduler.step(n - 1)
+        return scheduler
 
-    ours = Warmup(W, 0.1) >> Constant(1.0, W) >> Exponential(gamma)
-    return lambda: ours, lambda n: recorded(make, n, 1.0)
-
-
-@_differs("torch SequentialLR", "building a OneCycleLR part lowers the others", at=0)
-def _one_cycle_as_part(W: int = 5, N: int = 20) -> Sides:
-    theirs = _after_warmup(W, lambda o: lrs.OneCycleLR(o, 1.0, N))
-    return lambda: Warmup(W, 0.1) >> OneCycle(N), theirs
+    return recorded(make, 1, 1.0)
 
 
-@_differs("torch SequentialLR", "a MultiplicativeLR part goes on from the one before", at=5)
-def _multiplicative_as_part(W: int = 5, gamma: float = 0.9) -> Sides:
-    theirs = _after_warmup(W, lambda o: lrs.MultiplicativeLR(o, lambda t: gamma))
-    return lambda: Warmup(W, 0.1) >> Exponential(gamma), theirs
+# A metric that never gets better, as ours and torch's ReduceLROnPlateau hear it.
 
 
-@_differs("transformers cosine", "climbs again past the end", at=10)
-def _their_cosine_past_its_end(W: int = 2, N: int = 6) -> Sides:
-    return lambda: Warmup(W) >> Cosine(N - W), lambda n: from_transformers(n, "cosine", W, N)
+def _our_cuts() -> Callable[[int], float]:
+    plateau = Plateau(patience=0)
+    return [1.0, plateau.update(1.0), plateau.update(1.0)].__getitem__
 
 
-@_differs("transformers cosine", "no step left after the warmup: jumps between 1 and 0", at=6)
-def _cosine_after_warmup_alone(N: int = 5) -> Sides:
-    return lambda: Warmup(N) >> Cosine(0), lambda n: from_transformers(n, "cosine", N, N)
+def _cuts_of_a_tiny_rate(n: int) -> FloatArray:
+    def make(o: Any) -> Any:
+        scheduler = lrs.ReduceLROnPlateau(o, patience=0)
+        return SimpleNamespace(step=lambda: scheduler.step(1.0))
+
+    return recorded(make, n, 1e-8) / 1e-8
 
 
-@_differs("transformers linear", "no step left after the warmup: falls to 0", at=5)
-def _line_after_warmup_alone(N: int = 5) -> Sides:
-    return lambda: Warmup(N) >> Linear(1, 0, 0), lambda n: from_transformers(n, "linear", N, N)
+def _nested(o: Any) -> Any:
+    first = lrs.SequentialLR(o, [lrs.LinearLR(o, 0.1, 1.0, 5), lrs.ConstantLR(o, 1.0, 0)], [5])
+    return lrs.SequentialLR(o, [first, lrs.ExponentialLR(o, 0.9)], [10])
 
 
-@_differs("transformers cosine_with_restarts", "can miss a restart by a hair", at=30)
-def _missed_restart(N: int = 44, k: int = 22) -> Sides:
-    theirs = _under(from_transformers, "cosine_with_restarts", 0, N, num_cycles=k)
-    return lambda: CosineRestarts(N // k), theirs
+DIFFERENCES = [
+    Disagreement("torch LinearLR", "no warmup from 0", 0,
+        lambda: Warmup(4), _by(from_torch, "LinearLR", 0.0, 1.0, 4)),
+    Disagreement("torch CosineAnnealingLR", "climbs again past T_max", 20,
+        lambda: Cosine(10), _by(from_torch, "CosineAnnealingLR", 10)),
+    Disagreement("torch CosineAnnealingLR", "T_max may not be 0", 1,
+        lambda: Cosine(0), _by(from_torch, "CosineAnnealingLR", 0)),
+    Disagreement(
+        "torch CosineAnnealingWarmRestarts", "step(t) can miss a restart by a hair", 121,
+        lambda: CosineRestarts(1, 3), _jump_to_a_restart),
+    Disagreement("torch OneCycleLR", "with a linear way down, goes below 0 past its end", 10,
+        lambda: OneCycle(10, anneal_strategy="linear"),
+        _by(from_torch, "OneCycleLR", 1.0, 10, anneal_strategy="linear")),
+    Disagreement("torch OneCycleLR", "refuses a step after that", 11,
+        lambda: OneCycle(10), _by(from_torch, "OneCycleLR", 1.0, 10)),
+    Disagreement("torch OneCycleLR", "the rise may not take one step", 0,
+        lambda: OneCycle(10, pct_start=0.1), _by(from_torch, "OneCycleLR", 1.0, 10, pct_start=0.1)),
+    Disagreement("torch ConstantLR", "cannot come back from factor 0", 3,
+        lambda: Constant(0.0, 3) >> Constant(), _by(from_torch, "ConstantLR", 0.0, 3)),
+    Disagreement("torch MultiStepLR", "takes milestones in any order", 4,
+        lambda: MultiStep([6, 3]), _by(from_torch, "MultiStepLR", [6, 3])),
+    Disagreement("torch ReduceLROnPlateau", "skips cuts of 1e-8 or less", 2,
+        _our_cuts, _cuts_of_a_tiny_rate),
+    Disagreement("torch ChainedScheduler", "a LambdaLR in it overwrites the others", 4,
+        lambda: Exponential(0.5) * Warmup(4),
+        _made(lambda o: lrs.ChainedScheduler(
+            [lrs.ExponentialLR(o, 0.5), lrs.LambdaLR(o, Warmup(4))]))),
+    Disagreement("torch ChainedScheduler", "no product if a cosine has a floor", 10,
+        lambda: Exponential(0.9) * Cosine(10, 0.1),
+        _made(lambda o: lrs.ChainedScheduler(
+            [lrs.ExponentialLR(o, 0.9), lrs.CosineAnnealingLR(o, 10, 0.1)]))),
+    Disagreement("torch SequentialLR", "one in another is a step early", 4,
+        lambda: Warmup(5, 0.1) >> Constant(1.0, 5) >> Exponential(0.9), _made(_nested)),
+    Disagreement("torch SequentialLR", "building a OneCycleLR part lowers the others", 0,
+        lambda: Warmup(5, 0.1) >> OneCycle(20),
+        _after_warmup(lambda o: lrs.OneCycleLR(o, 1.0, 20))),
+    Disagreement("torch SequentialLR", "a MultiplicativeLR part goes on from the one before", 5,
+        lambda: Warmup(5, 0.1) >> Exponential(0.9),
+        _after_warmup(lambda o: lrs.MultiplicativeLR(o, lambda t: 0.9))),
+    Disagreement("transformers cosine", "climbs again past the end", 10,
+        lambda: Warmup(2) >> Cosine(4), _by(from_transformers, "cosine", 2, 6)),
+    Disagreement(
+        "transformers cosine", "no step left after the warmup: jumps between 1 and 0", 6,
+        lambda: Warmup(5) >> Cosine(0), _by(from_transformers, "cosine", 5, 5)),
+    Disagreement("transformers linear", "no step left after the warmup: falls to 0", 5,
+        lambda: Warmup(5) >> Linear(1, 0, 0), _by(from_transformers, "linear", 5, 5)),
+    Disagreement("transformers cosine_with_restarts", "can miss a restart by a hair", 30,
+        lambda: CosineRestarts(2),
+        _by(from_transformers, "cosine_with_restarts", 0, 44, num_cycles=22)),
+    Disagreement(
+        "transformers cosine_warmup_with_min_lr", "warms up from 1/W, ends an update early", 0,
+        lambda: Warmup(4) >> Cosine(6, 0.1),
+        _by(from_transformers, "cosine_warmup_with_min_lr", 4, 10, min_lr_rate=0.1)),
+    Disagreement("transformers polynomial", "ends at a rate, 1e-7, and not at a factor", 10,
+        lambda: Polynomial(1, 0, 10),
+        lambda n: from_transformers(n, "polynomial", 0, 10, lr=1e-6) / 1e-6),
+    Disagreement("transformers polynomial", "no step left after the warmup: an error", 5,
+        lambda: Warmup(5) >> Polynomial(1, 0, 0), _by(from_transformers, "polynomial", 5, 5)),
+    Disagreement("transformers inverse_sqrt", "without warmup it takes 10 000 for it", 0,
+        lambda: InverseSqrt(0), _by(from_transformers, "inverse_sqrt", 0)),
+    Disagreement("transformers warmup_stable_decay", "warms up from the floor, not from 0", 0,
+        lambda: wsd(12, 4, 4, Cosine, 0.1),
+        _by(from_transformers, "warmup_stable_decay", 4, 12, num_decay_steps=4, min_lr_ratio=0.1)),
+    Disagreement(
+        "transformers warmup_stable_decay", "cools down along a cosine unless told otherwise", 9,
+        lambda: wsd(12, 4, 4),
+        _by(from_transformers, "warmup_stable_decay", 4, 12, num_decay_steps=4)),
+    Disagreement("keras CosineDecay", "warmup_steps without warmup_target: no warmup", 0,
+        lambda: Warmup(4) >> Cosine(10), _by(from_keras, "CosineDecay", 1.0, 10, warmup_steps=4)),
+    Disagreement("keras CosineDecayRestarts", "each cycle twice as long unless told otherwise", 8,
+        lambda: CosineRestarts(4), _by(from_keras, "CosineDecayRestarts", 1.0, 4)),
+    Disagreement("keras PiecewiseConstantDecay", "a boundary acts one update later", 3,
+        lambda: MultiStep([3], 0.1), _by(from_keras, "PiecewiseConstantDecay", [3], [1.0, 0.1])),
+    Disagreement("keras PolynomialDecay", "ends at a rate, 1e-4, and not at a factor", 10,
+        lambda: Polynomial(1, 0, 10),
+        lambda n: from_keras(n, "PolynomialDecay", 1e-3, 10) / 1e-3),
+    Disagreement("keras PolynomialDecay", "cycle=True: a cycle's first update is at the floor", 4,
+        lambda: Polynomial(1, 0.1, 4).take(4) >> Polynomial(0.55, 0.1, 4),
+        _by(from_keras, "PolynomialDecay", 1.0, 4, 0.1, cycle=True)),
+    Disagreement("nanoGPT style", "warms up from 1/(W + 1)", 0,
+        lambda: Warmup(4) >> Cosine(6), _by(from_nanogpt, 4, 10)),
+]  # fmt: skip
+"""Every difference that we know of, with the case that shows it: ours and theirs, the same request.
 
-
-@_differs("transformers cosine_warmup_with_min_lr", "warms up from 1/W, ends an update early", at=0)
-def _warmup_from_a_share(W: int = 4, N: int = 10, end: float = 0.1) -> Sides:
-    theirs = _under(from_transformers, "cosine_warmup_with_min_lr", W, N, min_lr_rate=end)
-    return lambda: Warmup(W) >> Cosine(N - W, end), theirs
-
-
-@_differs("transformers polynomial", "ends at a rate, 1e-7, and not at a factor", at=10)
-def _polynomial_to_a_rate(lr: float = 1e-6, N: int = 10) -> Sides:
-    def theirs(n: int) -> FloatArray:
-        return from_transformers(n, "polynomial", 0, N, lr=lr) / lr
-
-    return lambda: Polynomial(1, 0, N), theirs
-
-
-@_differs("transformers polynomial", "no step left after the warmup: an error", at=5)
-def _polynomial_after_warmup_alone(N: int = 5) -> Sides:
-    theirs = _under(from_transformers, "polynomial", N, N)
-    return lambda: Warmup(N) >> Polynomial(1, 0, 0), theirs
-
-
-@_differs("transformers inverse_sqrt", "without warmup it takes 10 000 for it", at=0)
-def _inverse_sqrt_without_warmup() -> Sides:
-    return lambda: InverseSqrt(0), lambda n: from_transformers(n, "inverse_sqrt", 0)
-
-
-@_differs("transformers warmup_stable_decay", "warms up from the floor, not from 0", at=0)
-def _wsd_from_its_floor(W: int = 4, D: int = 4, N: int = 12, end: float = 0.1) -> Sides:
-    rest = {"num_decay_steps": D, "min_lr_ratio": end}
-    theirs = _under(from_transformers, "warmup_stable_decay", W, N, **rest)
-    return lambda: wsd(N, W, D, Cosine, end), theirs
-
-
-@_differs(
-    "transformers warmup_stable_decay", "cools down along a cosine unless told otherwise", at=9
-)
-def _wsd_by_cosine(W: int = 4, D: int = 4, N: int = 12) -> Sides:
-    theirs = _under(from_transformers, "warmup_stable_decay", W, N, num_decay_steps=D)
-    return lambda: wsd(N, W, D), theirs
-
-
-@_differs("keras CosineDecay", "warmup_steps without warmup_target: no warmup", at=0)
-def _warmup_without_target(W: int = 4, N: int = 10) -> Sides:
-    theirs = _under(from_keras, "CosineDecay", 1.0, N, warmup_steps=W)
-    return lambda: Warmup(W) >> Cosine(N), theirs
-
-
-@_differs("keras CosineDecayRestarts", "each cycle twice as long unless told otherwise", at=8)
-def _longer_cycles(N: int = 4) -> Sides:
-    return lambda: CosineRestarts(N), lambda n: from_keras(n, "CosineDecayRestarts", 1.0, N)
-
-
-@_differs("keras PiecewiseConstantDecay", "a boundary acts one update later", at=3)
-def _late_boundary(m: int = 3, gamma: float = 0.1) -> Sides:
-    theirs = _under(from_keras, "PiecewiseConstantDecay", [m], [1.0, gamma])
-    return lambda: MultiStep([m], gamma), theirs
-
-
-@_differs("keras PolynomialDecay", "ends at a rate, 1e-4, and not at a factor", at=10)
-def _decay_to_a_rate(lr: float = 1e-3, N: int = 10) -> Sides:
-    return lambda: Polynomial(1, 0, N), lambda n: from_keras(n, "PolynomialDecay", lr, N) / lr
-
-
-@_differs("keras PolynomialDecay", "cycle=True: a cycle's first update is at the floor", at=4)
-def _cycle_from_the_floor(N: int = 4, end: float = 0.1) -> Sides:
-    ours = Polynomial(1, end, N).take(N) >> Polynomial((1 + end) / 2, end, N)
-    return lambda: ours, lambda n: from_keras(n, "PolynomialDecay", 1.0, N, end, cycle=True)
-
-
-@_differs("nanoGPT style", "warms up from 1/(W + 1)", at=0)
-def _nanogpt_warmup(W: int = 4, N: int = 10) -> Sides:
-    return lambda: Warmup(W) >> Cosine(N - W), lambda n: from_nanogpt(n, W, N)
+Lengths and warmups are given as the library counts them.
+"""

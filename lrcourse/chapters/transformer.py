@@ -52,17 +52,6 @@ class LiveSize:
         block = 12 * self.width**2 + 4 * self.width
         return (128 + self.context + 2) * self.width + self.layers * block
 
-    @property
-    def gibibytes(self) -> float:
-        """A rough upper bound of the memory that training takes.
-
-        Weights, gradients and AdamW's means take 16 bytes a parameter; what each layer keeps for
-        the way back, some 30 numbers an entry of a token's vector in float32, and the scores.
-        """
-        tokens = self.batch * self.context
-        kept = tokens * (self.layers * self.width * 30 + 3 * 128) * 4
-        return (16 * self.parameters + kept) / 2**30
-
 
 _SIZES = {
     "cpu": LiveSize(context=32, layers=2, heads=2, width=32, batch=16, updates=360),

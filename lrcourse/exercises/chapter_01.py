@@ -18,10 +18,7 @@ def check_01_open(answer: Any) -> Generator[Hint, None, str]:
     if not (isinstance(answer, tuple) and len(answer) == 2):
         yield "Two things are asked for, as in (mine, 0.9): a function of t, and a momentum."
     entry, momentum = answer
-    rates = rates_of(entry, STEPS)
-    if isinstance(rates, str):
-        yield rates
-        return ""  # nothing behind a hint is run
+    rates = yield from rates_of(entry, STEPS)
     if not is_number(momentum) or not 0 <= momentum < 1:
         yield f"The momentum is a number from 0 on and below 1, not {momentum!r}."
     both = np.append(rates, rates.max() * float(momentum))

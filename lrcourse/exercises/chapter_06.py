@@ -13,10 +13,8 @@ from lrcourse.schedules import Cosine, Warmup, values
 def check_06_open(answer: Any) -> Generator[Hint, None, str]:
     """Rates that follow a cosine planned too short, and end below one that was planned right."""
     made = values(Cosine(1000), 500, peak=0.012)
-    rates = rates_of(answer, 500)
-    if isinstance(rates, str):
-        yield rates
-    elif (t := parting(rates, made)) is not None:
+    rates = yield from rates_of(answer, 500)
+    if (t := parting(rates, made)) is not None:
         yield f"At t = {t} the rate is {rates[t]:.4g}, and that update was made at {made[t]:.4g}."
     return (yield from Contest("06 open", "extending", "planned").judge(answer))
 

@@ -15,8 +15,8 @@ from lrcourse.schedules import OneCycle, values
 
 def check_07_open(answer: Any) -> Generator[Hint, None, str]:
     """Rates that end lower than four equal restarts, and come down as often on the way."""
-    rates = rates_of(answer, 1200)
-    if not isinstance(rates, str) and (found := bottoms(rates)) < 3:
+    rates = yield from rates_of(answer, 1200)
+    if (found := bottoms(rates)) < 3:
         yield f"Before the end the rate comes down and goes up again {found} times, not 3."
     return (yield from Contest("07 open", "cycles", "restarts, equal", part="AdamW").judge(answer))
 

@@ -12,10 +12,8 @@ from lrcourse.schedules import Constant, Linear, values
 
 def check_11_open(answer: Any) -> Generator[Hint, None, str]:
     """Rates of three times the best peak of a run without warmup, that end below that run."""
-    rates = rates_of(answer, 600)
-    if isinstance(rates, str):
-        yield rates
-    elif (high := int((rates >= 0.0411).sum())) < 10:
+    rates = yield from rates_of(answer, 600)
+    if (high := int((rates >= 0.0411).sum())) < 10:
         yield f"Updates at a rate of 0.0411 or more: {high}, and at least ten are asked for."
     part = "AdamW, batch 16"
     return (yield from Contest("11 open", "warmup", "without", part).judge(answer))

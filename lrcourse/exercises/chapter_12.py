@@ -13,19 +13,11 @@ from lrcourse.schedules import InverseSqrt, Noam, values
 
 def check_12_open(answer: Any) -> Generator[Hint, None, str]:
     """Rates that follow Noam's tail for 800 updates, and end lower than the tail does at 1000."""
-    rates = rates_of(answer, 1000)
-    if isinstance(rates, str):
-        yield rates
-        return ""
+    rates = yield from rates_of(answer, 1000)
     tail = values(InverseSqrt(100), 1001, peak=0.01275)[1:]  # update t + 1, so none is at rate 0
-    off = np.flatnonzero(~np.isclose(rates[:800], tail[:800], rtol=0.01))
-    if len(off):
-        t = off[0]
-        yield (
-            f"At t = {t} the rate is {rates[t]:.4g}, and the tail's {tail[t]:.4g}: the first "
-            "800 updates are made."
-        )
-        return ""
+    if (t := parting(rates[:800], tail[:800], rtol=0.01)) is not None:
+        seen = f"At t = {t} the rate is {rates[t]:.4g}, and the tail's {tail[t]:.4g}"
+        yield f"{seen}: the first 800 updates are made."
     return (yield from Contest("12 open", "schedules", "inverse-sqrt", pairs=8).judge(answer))
 
 

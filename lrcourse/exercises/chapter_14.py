@@ -3,7 +3,6 @@
 from collections.abc import Generator
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.optim import AdamW
@@ -11,26 +10,20 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from lrcourse.data import digits
 from lrcourse.exercises.contest import Contest, rates_of
-from lrcourse.exercises.engine import Hint, Hints, update, weights
+from lrcourse.exercises.engine import Hint, Hints, parting, update, weights
 from lrcourse.models import MLP
 from lrcourse.schedules import Constant, Linear, Warmup, values
 
 
 def check_14_open(answer: Any) -> Generator[Hint, None, str]:
     """Rates that learn at update 900 where they end, and lead below a cosine that knew it."""
-    rates = rates_of(answer, 1000)
-    if isinstance(rates, str):
-        yield rates
-        return ""
+    rates = yield from rates_of(answer, 1000)
     peak = rates[100]
-    off = np.flatnonzero(~np.isclose(rates[:900], values(Warmup(100), 900, peak), rtol=0.01))
-    if len(off):
-        t = off[0]
+    if (t := parting(rates[:900], values(Warmup(100), 900, peak), rtol=0.01)) is not None:
         yield (
             f"At t = {t} the rate is {rates[t]:.4g}: until t = 900 it is to be a warmup in a "
             f"straight line over 100 updates, and then stay, at {peak:.4g}."
         )
-        return ""
     return (yield from Contest("14 open", "cooldown", "cosine", pairs=12).judge(answer))
 
 

@@ -10,6 +10,8 @@ from torch.optim import SGD
 
 from lrcourse.chapters.clinic import CASES, log_of
 from lrcourse.data import digits
+from lrcourse.doctor.reading import gather
+from lrcourse.doctor.signs import diagnose
 from lrcourse.evidence import Difference, measured
 from lrcourse.exercises.contest import post
 from lrcourse.exercises.engine import Hint, Hints, parting, rates_used, update, weights
@@ -33,7 +35,9 @@ def check_18_open(answer: Any) -> Generator[Hint, None, str]:
     if len(missed) > len(CASES) - 9:
         mark = f"One that it misses has this mark: {CASES[missed[-1]].shows}."
         yield f"It finds {found}, and nine are asked for. {mark} Place {place} on your board."
-    return measured(found=found, missed=" ".join(missed) or "none", place=place)
+    seen = sum(map(bool, (diagnose(gather(log_of(c, seed).to_dict("records"))) for c in CASES)))
+    ours = f"a sign in {seen} of {len(CASES)}"
+    return measured(found=found, missed=" ".join(missed) or "none", place=place, our_doctor=ours)
 
 
 def check_18_repair(answer: Any) -> Hints:

@@ -50,11 +50,7 @@ class Contest:
 
     def judge(self, entry: Any) -> Generator[Hint, None, str]:
         """Train an entry and put it on the board; hints unless it ends lower, for sure."""
-        steps = declared(self.recording, self.part).steps
-        rates = rates_of(entry, steps)
-        if isinstance(rates, str):
-            yield rates
-            return ""  # nothing behind a hint is run
+        rates = yield from rates_of(entry, declared(self.recording, self.part).steps)
         peak = rates.max()
         return (yield from self.race(lambda t: float(rates[t] / peak), peak, name_of(rates)))
 
@@ -100,16 +96,16 @@ class Contest:
         )
 
 
-def rates_of(entry: Any, steps: int) -> np.ndarray | str:
-    """The rates of an entry, or what is wrong with them, in words."""
+def rates_of(entry: Any, steps: int) -> Generator[Hint, None, np.ndarray]:
+    """The rates of an entry; hints where they are none. (Nothing behind a hint is run.)"""
     if not callable(entry):
-        return "A function is asked for: of t, the number of updates made, to the rate."
+        yield "A function is asked for: of t, the number of updates made, to the rate."
     rates = np.array([entry(t) for t in range(steps)], dtype=float)
     bad = np.flatnonzero(~(np.isfinite(rates) & (rates >= 0)))
     if len(bad):
-        return f"At t = {bad[0]} the rate is {rates[bad[0]]:g}: it must be a number from 0 on."
+        yield f"At t = {bad[0]} the rate is {rates[bad[0]]:g}: it must be a number from 0 on."
     if not rates.any():
-        return "Every rate is 0, so nothing is learned."
+        yield "Every rate is 0, so nothing is learned."
     return rates
 
 

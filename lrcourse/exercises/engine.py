@@ -9,7 +9,7 @@ that chapter's module and no other.
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from torch.optim import SGD, Optimizer
 
 from lrcourse.schedules import recorded
 
-__all__ = ["Hint", "Hints", "agrees", "check", "is_number", "names", "number", "parting"]
+__all__ = ["Hint", "Hints", "check", "is_number", "names", "number", "parting"]
 __all__ += ["one_weight", "rates_under", "rates_used", "update", "weights"]
 
 Hint = str | None
@@ -144,32 +144,6 @@ def number(
         if right and (near(right * factor) or near(right / factor)):
             return f"You are off by a factor of {word}. {hint}".strip()
     return hint or "Try again."
-
-
-def agrees(
-    answer: Any,
-    right: Callable[[Any], float],
-    times: Iterable[Any],
-    *,
-    rel: float = 1e-6,
-    told: Callable[[Any, float], str] = "At t = {} it gives {:.4g}.".format,
-) -> Hint:
-    """A hint unless the function `answer` gives the same number as `right` at all these times.
-
-    Args:
-        answer: a learner's function of t, or of anything else.
-        right: the right function.
-        times: in the order in which they are tried.
-        rel: by which share of it the answer may be off.
-        told: the first wrong time and the number there → what is said of it.
-    """
-    for t in times:
-        mine = answer(t)
-        if mine is None or np.ndim(mine) != 0:
-            return f"For {t} it returns {mine!r}, and a number is asked for."
-        if not math.isclose(float(mine), right(t), rel_tol=rel, abs_tol=1e-9):
-            return told(t, float(mine))
-    return None
 
 
 def parting(mine: ArrayLike, right: ArrayLike, rtol: float = 1e-5) -> int | None:

@@ -51,6 +51,11 @@ def _gpt(
     )  # fmt: skip
 
 
+def _pair(part: str, a: str, b: str, where: str = "") -> Contrast:
+    """One schedule against another in the same part; `where` tells apart who asks that twice."""
+    return Contrast(f"{a} instead of {b}{where}", f"{part}/{a}", f"{part}/{b}")
+
+
 def _each(pairs: Mapping[str, Sequence[str]]) -> Callable[[Mapping[str, Part]], list[Contrast]]:
     """In each part: one schedule against each of some others."""
 
@@ -58,9 +63,7 @@ def _each(pairs: Mapping[str, Sequence[str]]) -> Callable[[Mapping[str, Part]], 
         asked = []
         for (a, others), part in product(pairs.items(), parts):
             where = f", {part}" if len(parts) > 1 else ""
-            asked += [
-                Contrast(f"{a} instead of {b}{where}", f"{part}/{a}", f"{part}/{b}") for b in others
-            ]
+            asked += [_pair(part, a, b, where) for b in others]
         return asked
 
     return contrasts
@@ -139,8 +142,7 @@ def _shapes(scale: Scale) -> dict[str, Part]:
 def _shapes_contrasts(parts: Mapping[str, Part]) -> list[Contrast]:
     four = {title: part for title, part in parts.items() if title != _TENTH}
     asked = _each(dict.fromkeys(_SHAPES, ("linear",)))(four)
-    what = "line to a tenth instead of linear, 500 updates of 32"
-    return [*asked, Contrast(what, f"{_TENTH}/line to a tenth", f"{_TENTH}/linear")]
+    return [*asked, _pair(_TENTH, "line to a tenth", "linear", ", 500 updates of 32")]
 
 
 def _cuts(scale: Scale) -> dict[str, Part]:
@@ -163,11 +165,7 @@ def _cuts(scale: Scale) -> dict[str, Part]:
 
 def _cuts_contrasts(parts: Mapping[str, Part]) -> list[Contrast]:
     against = dict.fromkeys(_CUTS, ("at 80 %",)) | {"at 80 %": ("linear",)}
-    kept = Contrast(
-        "at 80 % instead of constant, both at a rate of 0.005",
-        "one rate/at 80 %",
-        "one rate/constant",
-    )
+    kept = _pair("one rate", "at 80 %", "constant", ", both at a rate of 0.005")
     return [*_each(against)({"one": parts["one"]}), kept]
 
 
@@ -239,15 +237,12 @@ def _extending(scale: Scale) -> dict[str, Part]:
 
 def _extending_contrasts(parts: Mapping[str, Part]) -> list[Contrast]:
     names = [name for name in parts["one"].schedules if name != "planned"]
-    asked = [Contrast(f"{a} instead of planned", f"one/{a}", "one/planned") for a in names]
+    asked = [_pair("one", name, "planned") for name in names]
     what = "raised at 1000 to half instead of to the peak"
     asked.append(Contrast(what, "one/raised at 1000, to half", "one/raised at 1000"))
     down = "too long, 20 % down"
     pairs = (("too long", "fitting"), (down, "fitting"), (down, "too long"))
-    return asked + [
-        Contrast(f"{a} instead of {b}, stopped at 1000", f"stopped/{a}", f"stopped/{b}")
-        for a, b in pairs
-    ]
+    return asked + [_pair("stopped", a, b, ", stopped at 1000") for a, b in pairs]
 
 
 def _cooldown(scale: Scale) -> dict[str, Part]:
@@ -363,14 +358,12 @@ def _floor(scale: Scale) -> dict[str, Part]:
         ends = {"to zero": 0.0, "to a tenth": 0.1}
         plans = {name: Warmup(rise) >> Linear(1, end, n - rise) for name, end in ends.items()}
         # Short runs bear larger peaks, and cost little: there the effect is small.
-        more: dict[str, Any] = (
-            {"peaks": [*scale.peaks, 2 * scale.peaks[-1]], "seeds": 4 * scale.seeds, "tuning": 6}
-            if ratio == 20
-            else {}
-        )
-        found[f"{ratio} tokens a parameter"] = _gpt(
-            scale, plans, n, model=small[scale.name], **more
-        )
+        more: dict[str, Any] = {}
+        if ratio == 20:
+            more = {"peaks": [*scale.peaks, 2 * scale.peaks[-1]], "tuning": 6}
+            more |= {"seeds": 4 * scale.seeds}
+        part = _gpt(scale, plans, n, model=small[scale.name], **more)
+        found[f"{ratio} tokens a parameter"] = part
     return found
 
 
@@ -410,7 +403,7 @@ def _moving(scale: Scale) -> dict[str, Part]:
 def _moving_contrasts(parts: Mapping[str, Part]) -> list[Contrast]:
     pairs = [(name, "tuned") for name in _MOVED if name != "tuned"]
     pairs += [(f"{of}'s bound", f"{of}'s sum") for of in ("constant", "the cut")]
-    return [Contrast(f"{a} instead of {b}", f"network/{a}", f"network/{b}") for a, b in pairs]
+    return [_pair("network", a, b) for a, b in pairs]
 
 
 def _norms(scale: Scale) -> dict[str, Part]:
@@ -445,10 +438,9 @@ def _cycles(scale: Scale) -> dict[str, Part]:
         "restarts, equal": CosineRestarts(n // 4),
         "restarts, doubling": CosineRestarts(n // 7 + 1, T_mult=2),
     }
-    sgd: dict[str, Any] = {"optimizer": SGD, "settings": {"momentum": 0.9}}
     return {
         "AdamW": Part(plans, [0.002 * 2**i for i in range(6)], n),
-        "SGD": Part(plans, [0.05 * 2**i for i in range(5)], n, **sgd),
+        "SGD": Part(plans, [0.05 * 2**i for i in range(5)], n, **_SGD),
     }
 
 
@@ -469,11 +461,10 @@ def _speed(scale: Scale) -> dict[str, Part]:
             "one-cycle": AsItComes(n),
         }
 
-    sgd: dict[str, Any] = {"optimizer": SGD, "settings": {"momentum": 0.9}, "every": 50}
-    peaks, n = [0.05 * 2**i for i in range(5)], 1200
-    return {f"{n} updates": Part(plans(n), peaks, n, **sgd) for n in (150, 300, 600, 900, n)} | {
-        f"{n} updates, AdamW": Part(plans(n), [0.002 * 2**i for i in range(6)], n)
-    }
+    sgd, peaks, n = _SGD | {"every": 50}, [0.05 * 2**i for i in range(5)], 1200
+    found = {f"{n} updates": Part(plans(n), peaks, n, **sgd) for n in (150, 300, 600, 900, n)}
+    adamw = Part(plans(n), [0.002 * 2**i for i in range(6)], n)
+    return found | {f"{n} updates, AdamW": adamw}
 
 
 def _speed_contrasts(parts: Mapping[str, Part]) -> list[Contrast]:
@@ -564,9 +555,8 @@ def _optimizers(scale: Scale) -> dict[str, Part]:
     momentum 0.9, RMSprop and Adam as PyTorch sets them, AdamW with a weight decay of 0.1.
     """
     n, adaptive = 2000, [0.0005 * 2**i for i in range(7)]
-    sgd: dict[str, Any] = {"optimizer": SGD, "settings": {"momentum": 0.9}}
     return {
-        "SGD": Part(_lines(n), [0.05 * 2**i for i in range(5)], n, **sgd),
+        "SGD": Part(_lines(n), [0.05 * 2**i for i in range(5)], n, **_SGD),
         "RMSprop": Part(_lines(n), adaptive, n, optimizer=RMSprop),
         "Adam": Part(_lines(n), adaptive, n, optimizer=Adam),
         "AdamW": Part(_lines(n), adaptive, n, settings={"weight_decay": 0.1}),
@@ -574,11 +564,10 @@ def _optimizers(scale: Scale) -> dict[str, Part]:
 
 
 def _optimizers_contrasts(parts: Mapping[str, Part]) -> list[Contrast]:
-    asked = _each({"constant": ("linear",)})(parts)
-    for name in ("SGD", "RMSprop", "Adam"):
-        what = f"{name} instead of AdamW, both linear"
-        asked.append(Contrast(what, f"{name}/linear", "AdamW/linear"))
-    return asked
+    return _each({"constant": ("linear",)})(parts) + [
+        Contrast(f"{name} instead of AdamW, both linear", f"{name}/linear", "AdamW/linear")
+        for name in ("SGD", "RMSprop", "Adam")
+    ]
 
 
 def _averages(scale: Scale) -> dict[str, Part]:
@@ -595,17 +584,14 @@ def _averages(scale: Scale) -> dict[str, Part]:
         title = f"mean of the last {share} %"
         found[title] = Part(fixed, peaks, n, settings={"average": share / 100})
     for beta in (0.5, 0.9, 0.98):
-        told: dict[str, Any] = {"settings": {"betas": (beta, 0.999)}}
-        found[f"schedule-free, β {beta}"] = Part(
-            fixed, peaks, n, optimizer=AdamWScheduleFree, **told
-        )
+        betas = {"betas": (beta, 0.999)}
+        part = Part(fixed, peaks, n, optimizer=AdamWScheduleFree, settings=betas)
+        found[f"schedule-free, β {beta}"] = part
     # Added later: above, AdamW has PyTorch's weight decay of 0.01, and a larger one suits the line.
-    told = {"weight_decay": 0.1}
-    found[_DECAYED] = Part(_lines(n), peaks, n, settings=told)
-    found[f"mean of the last 50 %, {_DECAYED}"] = Part(
-        fixed, peaks, n, settings=told | {"average": 0.5}
-    )
-    return found
+    decay = {"weight_decay": 0.1}
+    mean = Part(fixed, peaks, n, settings=decay | {"average": 0.5})
+    found[_DECAYED] = Part(_lines(n), peaks, n, settings=decay)
+    return found | {f"mean of the last 50 %, {_DECAYED}": mean}
 
 
 _DECAYED = "weight decay 0.1"
@@ -646,13 +632,12 @@ def _muon(scale: Scale) -> dict[str, Part]:
 
 def _muon_contrasts(parts: Mapping[str, Part]) -> list[Contrast]:
     adamw, muon, fewer = parts
-    both = ("constant", "linear", "warmup, linear")
+    pairs = {name: f"{muon}/{name}" for name in ("constant", "linear", "warmup, linear")}
+    pairs |= {"in the same time, linear": f"{fewer}/linear"}
     asked = [
-        Contrast(f"Muon instead of AdamW, {name}", f"{muon}/{name}", f"{adamw}/{name}")
-        for name in both
+        Contrast(f"Muon instead of AdamW, {what}", run, f"{adamw}/{run.partition('/')[2]}")
+        for what, run in pairs.items()
     ]
-    line = (f"{fewer}/linear", f"{adamw}/linear")
-    asked.append(Contrast("Muon instead of AdamW, in the same time, linear", *line))
     known = {name: parts[name] for name in (adamw, muon)}
     return asked + _each({"constant": ("linear",), "linear": ("warmup, linear",)})(known)
 
@@ -679,9 +664,8 @@ def _weight_decay_contrasts(parts: Mapping[str, Part]) -> list[Contrast]:
     for title in parts:
         where, _, decay = title.rpartition(", decay ")
         if decay != "0.1":
-            base = f"{where}, decay 0.1"
-            what = f"decay {decay} instead of 0.1, {where}"
-            asked.append(Contrast(what, f"{title}/linear", f"{base}/linear"))
+            what, base = f"decay {decay} instead of 0.1, {where}", f"{where}, decay 0.1/linear"
+            asked.append(Contrast(what, f"{title}/linear", base))
     return asked
 
 
@@ -695,19 +679,16 @@ def _warmup(scale: Scale) -> dict[str, Part]:
     for share in (2, 10, 40):
         rise = n * share // 100
         plans[f"{share} %"] = Warmup(rise) >> Linear(1, 0, n - rise)
-    kinds: dict[str, dict[str, Any]] = {
-        "SGD": {"optimizer": SGD, "settings": {"momentum": 0.9}},
-        "AdamW": {"settings": {"weight_decay": 0.1}},
+    kinds: dict[str, tuple[float, dict[str, Any]]] = {
+        "SGD": (0.025, _SGD),
+        "AdamW": (0.002, {"settings": {"weight_decay": 0.1}}),
     }
-    first = {"SGD": 0.025, "AdamW": 0.002}
-    for (name, kind), batch in product(kinds.items(), (16, 256)):
-        peaks = [first[name] * 2**i for i in range(7)]
+    for (name, (first, kind)), batch in product(kinds.items(), (16, 256)):
+        peaks = [first * 2**i for i in range(7)]
         found[f"{name}, batch {batch}"] = Part(plans, peaks, n, batch, **kind)
-    bare: dict[str, Any] = {"settings": {"weight_decay": 0.1, "betas": (0.0, 0.999)}}
     # Added later: if it is Adam's unsettled mean of gradients that wants a warmup, this gains less.
-    found["AdamW with β₁ = 0, batch 16"] = Part(
-        plans, found["AdamW, batch 16"].peaks, n, 16, **bare
-    )
+    bare = {"weight_decay": 0.1, "betas": (0.0, 0.999)}
+    found["AdamW with β₁ = 0, batch 16"] = replace(found["AdamW, batch 16"], settings=bare)
     return found
 
 
@@ -719,32 +700,32 @@ def _scaled_rate(scale: Scale) -> dict[str, Part]:
     n, rise = 600, 60
     plans: dict[str, Schedule] = {"without": Linear(1, 0, n)}
     plans["10 %"] = Warmup(rise) >> Linear(1, 0, n - rise)
-    sgd: dict[str, Any] = {"optimizer": SGD, "settings": {"momentum": 0.9}}
-    return {"16 times": Part(plans, [0.0527 * 16], n, 256, seeds=32, **sgd)}
+    return {"16 times": Part(plans, [0.0527 * 16], n, 256, seeds=32, **_SGD)}
 
 
 def _warmup_length(scale: Scale) -> dict[str, Part]:
     """A network of one hidden layer that guesses the next character; AdamW in batches of 16, 150
     and 2400 updates, a straight warmup, then a straight line to zero.
     """
-    adamw: dict[str, Any] = {"settings": {"weight_decay": 0.1}}
     found = {}
     for n, first, rises in ((150, 0.004, (15, 60)), (2400, 0.001, (15, 60, 240))):
         plans: dict[str, Schedule] = {"without": Linear(1, 0, n)}
         for rise in rises:
             plans[f"{rise} updates"] = Warmup(rise) >> Linear(1, 0, n - rise)
         peaks = [first * 2**i for i in range(7)]
-        found[f"a run of {n}"] = Part(plans, peaks, n, 16, **adamw)
+        found[f"a run of {n}"] = Part(plans, peaks, n, 16, settings={"weight_decay": 0.1})
     return found
 
 
 def _warmup_length_contrasts(parts: Mapping[str, Part]) -> list[Contrast]:
     short, long = parts
     asked = _each({"without": ("15 updates", "60 updates")})(parts)
-    for title, share, number in ((short, 15, 60), (long, 240, 60)):
-        what = f"10 % instead of 60 updates, {title}"
-        asked.append(Contrast(what, f"{title}/{share} updates", f"{title}/{number} updates"))
-    return asked
+    return asked + [
+        Contrast(
+            f"10 % instead of 60 updates, {run}", f"{run}/{tenth} updates", f"{run}/60 updates"
+        )
+        for run, tenth in ((short, 15), (long, 240))
+    ]
 
 
 def _qk_norm(scale: Scale) -> dict[str, Part]:
@@ -990,12 +971,9 @@ EXPERIMENTS = {
     ),
     "branches": Experiment(
         "Do the branches of one trunk match plans made for each length, and how does a finished "
-        "run go on?",
-        14,
+        "run go on?", 14,
         "Hägele et al. 2024: one trunk in place of many runs; Ibrahim et al. 2024: raise the rate "
-        "again",
-        _branches,
-        _branches_contrasts,
+        "again", _branches, _branches_contrasts,
     ),
     "floor": Experiment(
         "Down to zero, or to a tenth?", 5,
@@ -1022,11 +1000,10 @@ EXPERIMENTS = {
         _plateau_contrasts,
     ),
     "stopping": Experiment(
-        "Does early stopping save a decay?", 8, "Prechelt 1998", _stopping, _stopping_contrasts,
+        "Does early stopping save a decay?", 8, "Prechelt 1998", _stopping, _stopping_contrasts
     ),
     "optimizers": Experiment(
-        "Do adaptive optimizers still need a schedule?", 10, "", _optimizers,
-        _optimizers_contrasts,
+        "Do adaptive optimizers still need a schedule?", 10, "", _optimizers, _optimizers_contrasts
     ),
     "averages": Experiment(
         "Can an average of the weights stand in for a decay?", 10,
@@ -1034,18 +1011,13 @@ EXPERIMENTS = {
         _averages_contrasts,
     ),
     "muon": Experiment(
-        "Does Muon end lower than AdamW, and does it need a decay and a warmup?",
-        10,
-        "Jordan et al. 2024; Liu et al. 2025: half the computation for the same loss",
-        _muon,
+        "Does Muon end lower than AdamW, and does it need a decay and a warmup?", 10,
+        "Jordan et al. 2024; Liu et al. 2025: half the computation for the same loss", _muon,
         _muon_contrasts,
     ),
     "weight-decay": Experiment(
-        "When the rate changes, should the weight decay change with it?",
-        10,
-        "Wang and Aitchison 2024: keep rate times decay",
-        _weight_decay,
-        _weight_decay_contrasts,
+        "When the rate changes, should the weight decay change with it?", 10,
+        "Wang and Aitchison 2024: keep rate times decay", _weight_decay, _weight_decay_contrasts,
     ),
     "warmup": Experiment(
         "How long should a warmup be, and do large batches need one?", 11,

@@ -107,9 +107,7 @@ def trained(
     alone = {n: s for n, s in schedules.items() if isinstance(s, Listener | AsItComes)}
     planned = {n: s for n, s in schedules.items() if n not in alone}
     work = [
-        joblib.delayed(_listen if isinstance(one, Listener) else _move)(
-            model, batches, name, one, float(peak), seed, settings
-        )
+        joblib.delayed(_alone)(model, batches, name, one, float(peak), seed, settings)
         for name, one in alone.items()
         for peak in peaks[name]
         for seed in seeds
@@ -125,19 +123,34 @@ def trained(
     return rows
 
 
-def _listen(
-    model: Callable[[int], nn.Module], batches: Callable[[int], Any], name: str, listener: Listener,
-    peak: float, seed: int, settings: Mapping[str, Any],
+def _alone(
+    model: Callable[[int], nn.Module], batches: Callable[[int], Any], name: str,
+    plan: Listener | AsItComes, peak: float, seed: int, settings: Mapping[str, Any],
 ) -> pd.DataFrame:  # fmt: skip
-    """One run under ReduceLROnPlateau, in the rows that `sweep` would give."""
-    steps, every, evaluate = settings["steps"], settings["every"], settings["evaluate"]
-    net = model(seed)
-    optimizer = _optimizer(net, peak, settings)
+    """One run under ReduceLROnPlateau or OneCycleLR, in the rows that `sweep` would give."""
+    steps, every, net = settings["steps"], settings["every"], model(seed)
+    own = {k: v for k, v in settings.items() if k in ("betas", "momentum", "weight_decay")}
+    optimizer = settings["optimizer"](net.parameters(), lr=peak, **own)
+    if isinstance(plan, Listener):
+        hear = _hearing(plan, seed, steps, every, settings["evaluate"])
+        scheduler: Any = ReduceLROnPlateau(optimizer, **plan.settings)
+        told: dict[str, Any] = {"metric": "heard", "evaluate": hear, "every": plan.every}
+    else:
+        scheduler = OneCycleLR(optimizer, peak, plan.total_steps)
+        told = {"evaluate": settings["evaluate"], "every": every}
+    alone: dict[str, Any] = {"steps": steps, "norms": False, "progress": False}
+    run = train(net, batches(seed), optimizer, scheduler, **alone, **told)
+    return _rows(run, steps, every).assign(schedule=name, peak=peak, seed=seed)
+
+
+def _hearing(
+    listener: Listener, seed: int, steps: int, every: int, evaluate: Any
+) -> Callable[[nn.Module], dict[str, Any]]:
+    """An evaluation that gives the listener its own loss, and the rest where a row is due."""
     text, rng = sympy_text(), np.random.default_rng((seed, 1))
     calls = iter(range(0, steps + listener.every, listener.every))
 
     def hear(net: nn.Module) -> dict[str, Any]:
-        """The listener's own loss, and the rest where a row is due."""
         drawn = rng.permutation(len(text.x_validation))[: listener.windows]
         x, y = text.x_validation[drawn], text.y_validation[drawn]
         told = {"heard": cross_entropy(net(x), y)}
@@ -146,32 +159,7 @@ def _listen(
         blank = {"validation_loss": np.nan, "test_loss": np.nan}
         return told | blank | (evaluate(net) if due else {})
 
-    run = train(
-        net, batches(seed), optimizer, ReduceLROnPlateau(optimizer, **listener.settings),
-        steps=steps, metric="heard", evaluate=hear, every=listener.every, norms=False,
-        progress=False,
-    )  # fmt: skip
-    return _rows(run, steps, every).assign(schedule=name, peak=peak, seed=seed)
-
-
-def _move(
-    model: Callable[[int], nn.Module], batches: Callable[[int], Any], name: str, plan: AsItComes,
-    peak: float, seed: int, settings: Mapping[str, Any],
-) -> pd.DataFrame:  # fmt: skip
-    """One run under OneCycleLR, in the rows that `sweep` would give."""
-    steps, every = settings["steps"], settings["every"]
-    net = model(seed)
-    optimizer = _optimizer(net, peak, settings)
-    run = train(
-        net, batches(seed), optimizer, OneCycleLR(optimizer, peak, plan.total_steps),
-        steps=steps, evaluate=settings["evaluate"], every=every, norms=False, progress=False,
-    )  # fmt: skip
-    return _rows(run, steps, every).assign(schedule=name, peak=peak, seed=seed)
-
-
-def _optimizer(net: nn.Module, peak: float, settings: Mapping[str, Any]) -> Any:
-    own = {k: v for k, v in settings.items() if k in ("betas", "momentum", "weight_decay")}
-    return settings["optimizer"](net.parameters(), lr=peak, **own)
+    return hear
 
 
 def _rows(run: Run, steps: int, every: int) -> pd.DataFrame:

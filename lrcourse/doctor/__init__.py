@@ -1,0 +1,1 @@
+"""A doctor for logs of training: what the rate and the loss show, with the evidence for it."""
