@@ -219,6 +219,19 @@ def test_a_broken_run_has_its_sign_and_no_other(sign):
     assert found(rows_of(healthy())) == [] and FAULTS.keys() == WORDS["signs"].keys()
 
 
+def test_a_row_alone_must_stand_out_more():
+    noise = np.random.default_rng(1).standard_normal(400)
+    for spread, rows, spreads, signs in (
+        (0.06, 1, 10, []),
+        (0.06, 2, 12, ["spike"]),
+        (0.06, 1, 24, ["spike"]),
+        (0.003, 2, 30, []),  # a tenth more is no spike, however calm the rest
+    ):
+        log = np.exp(4 + spread * noise)
+        log[250 : 250 + rows] *= np.exp(spread * spreads)
+        assert found(rows_of(healthy() | {"loss": log})) == signs
+
+
 def drawn(seed: int) -> Rows:
     """A healthy log: plan, length, task, noise, and what is written down, all drawn."""
     draw = np.random.default_rng(seed)
@@ -419,13 +432,15 @@ def test_lightnings_logs_are_read(logger, tmp_path):
 def test_events_of_a_run_that_was_resumed(tmp_path):
     rate = values(Cosine(100), 100)
     for begin, end, factor in ((0, 60, 1), (50, 100, 0.1)):  # killed at 60, saved at 50
-        with SummaryWriter(tmp_path) as writer:
+        with SummaryWriter(tmp_path, purge_step=begin or None) as writer:
             for t in range(begin, end):
                 writer.add_scalar("train/lr", factor * rate[t], t)
                 writer.add_scalar("Loss/train", 1.0, t)
     log = read_log(tmp_path)
     assert log.back == [(59, 50)] and len(log.series["rate"][0]) == 100
     assert {sign.name for sign in diagnose(log)} == {"back", "resumed"}
+    again = gather(rows_of(healthy())[:230] + rows_of(healthy())[200:210])
+    assert list(again.series["rate"][0]) == list(range(210))  # what was not made again is gone
 
 
 NAMES = """
@@ -439,11 +454,13 @@ epoch,lr_0,loss,test_loss|t,rate,loss,dev_loss
 @pytest.mark.parametrize("names", re.split(r"[|\n]", NAMES.strip()))
 def test_columns_are_known_by_the_names_that_people_give_them(names, tmp_path):
     path = tmp_path / "log.csv"
-    path.write_text("other," + names + "\nx,1,0.1,2.5,\nx,2,0.1,,2.25\n\nx,3,0.2,2,2\n")
+    rows = "x,1,0.1,2.5,,False\nx,2,0.1,,2.25,True\n\nx,3,0.2,2,2,\n"
+    path.write_text(f"other,{names},skipped\n{rows}")
     log = read_log(path)
     assert [list(v) for v in log.series["rate"]] == [[1, 2, 3], [0.1, 0.1, 0.2]]
     assert [list(v) for v in log.series["loss"]] == [[1, 3], [2.5, 2]]
     assert [list(v) for v in log.series["validation"]] == [[2, 3], [2.25, 2]]
+    assert [list(v) for v in log.series["skipped"]] == [[1, 2], [0, 1]]
 
 
 def test_rows_without_a_clock_of_their_own_are_counted():
