@@ -294,7 +294,9 @@ def forest(
     >>> forest(found, x="% above linear", alt="The constant rate ends higher.").alt
     'The constant rate ends higher.'
     """
-    with picture(alt, title, 1.0 + 0.56 * len(_some("findings", findings))) as made:
+    rows = len(_some("findings", findings))
+    # Many rows stand closer, so that a slide can show them all.
+    with picture(alt, title, 1.0 + (0.56 if rows <= 10 else 0.46) * rows) as made:
         axes = made.figure.subplots()
         for y, (name, found) in enumerate(findings.items()):
             mean, margin = found.difference.mean, found.margin

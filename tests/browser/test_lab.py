@@ -54,7 +54,7 @@ class Lab:
                 stdout=said,
                 stderr=subprocess.STDOUT,
             )
-        until(lambda: self.process.poll() is not None or self.token() is not None, 60)
+        until(lambda: self.process.poll() is not None or self.answers(int(port)), 60)
         assert self.process.poll() is None, self.log.read_text()
         return self
 
@@ -62,6 +62,11 @@ class Lab:
         self.process.terminate()
         # jupyter_server lets a kernel that is still starting come up before it ends it: up to 60 s
         self.process.wait(120)
+
+    def answers(self, port: int) -> bool:
+        """Has it told the address, and does it listen there? The first comes a little earlier."""
+        with socket.socket() as probe:
+            return self.token() is not None and probe.connect_ex(("127.0.0.1", port)) == 0
 
     def token(self) -> str | None:
         """What JupyterLab prints for the learner to open, on chapter 00."""
