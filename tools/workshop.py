@@ -35,8 +35,8 @@ HANDED_OUT = (  # with the learner copies, all that a participant needs; README'
     "course.py pyproject.toml constraints.txt environment.yml lrcourse/**/*.py lrcourse/*.mplstyle "
     "lrcourse/widgets/*.mjs lrcourse/widgets/*.svg lrcourse/**/*.toml docs/findings/*.png "
     "data/**/*.* README.md .github/*.md CITATION.cff LICENSE notebooks/LICENSE.md "
-    "CHANGELOG.md docs/*.md docs/*.py docs/*.png docs/loops/*.py deploy/*/*.* deploy/*/Dockerfile "
-    "deploy/jupyterlab/**/*.js*"
+    "CHANGELOG.md docs/*.md docs/*.py docs/*.png docs/*.svg docs/loops/*.py deploy/*/*.* "
+    "deploy/*/Dockerfile deploy/jupyterlab/**/*.js*"
 )
 
 # ---------------------------------------------------------------------------------- copies
