@@ -15,7 +15,7 @@ from tools import checks
 
 ROOT = Path(__file__).resolve().parents[1]
 GITHUB = ROOT / ".github"
-DOORS = ["README.md"]
+DOORS = ["README.md", "README.zh.md"]
 FORMS = sorted(path for path in (GITHUB / "ISSUE_TEMPLATE").glob("*.yml") if path.stem != "config")
 
 
