@@ -72,11 +72,11 @@ def anchors(path):
     return found
 
 
-def dead(link):
+def dead(link, page=PAGE):
     """Why a link of the page leads nowhere; nothing where it leads somewhere."""
     target, _, anchor = link.partition("#")
-    path = (PAGE.parent / target).resolve() if target else PAGE
-    if not path.is_file():
+    path = (page.parent / target).resolve() if target else page
+    if not (path.is_file() or (path.is_dir() and not anchor)):
         return f"{link}: there is no such file"
     if path.suffix == ".ipynb":
         path = path.parent / "source" / f"{path.stem}.md"

@@ -1,23 +1,63 @@
-"""What GitHub reads of the repository: forms, proposals of updates, pins, how to cite it."""
+"""What GitHub reads of the repository: its doors, forms, updates, pins, how to cite it."""
 
 import re
 import shlex
+import tomllib
 from datetime import date
 from pathlib import Path
 
 import pytest
 import yaml
+from test_articles import dead
 
 import lrcourse
 from tools import checks
 
 ROOT = Path(__file__).resolve().parents[1]
 GITHUB = ROOT / ".github"
+DOORS = ["README.md", "README.zh.md"]
 FORMS = sorted(path for path in (GITHUB / "ISSUE_TEMPLATE").glob("*.yml") if path.stem != "config")
 
 
 def read(path: Path) -> dict:
     return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("name", [*DOORS, "docs/findings.md"])
+def test_each_link_reaches_a_heading_that_exists(name: str):
+    page = ROOT / name
+    links = re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8"))
+    inside = [link for link in links if not re.match(r"https?:", link)]
+    assert len(inside) > 20
+    assert [why for link in inside if (why := dead(link, page))] == []
+    assert "no such heading" in dead(f"{ROOT}/docs/libraries.md#lightening", page)
+
+
+@pytest.mark.parametrize("name", DOORS)
+def test_the_paths_take_the_minutes_of_their_chapters(name: str):
+    """An evening and a weekend name their chapters; the third path is all of them."""
+    minutes = {}
+    for path in (ROOT / "notebooks" / "source").glob("*.md"):
+        if said := re.search(r"\*\*(\d+) minutes\*\*", path.read_text(encoding="utf-8")):
+            minutes[path.stem] = int(said[1])
+    text = (ROOT / name).read_text(encoding="utf-8")
+    paths = [*re.finditer(r"^\*\*[^*\n]+\*\*.{1,2}?(\d+) .*$", text, re.MULTILINE)]
+    chapters = [re.findall(r"notebooks/(\w+)\.ipynb", path[0]) for path in paths]
+    chapters[-1] = [*minutes]
+    assert [int(path[1]) for path in paths] == [sum(map(minutes.get, some)) for some in chapters]
+    assert len(paths) == 3 and len(chapters[0]) < len(chapters[1]) < len(minutes)
+    below = {*re.findall(r"notebooks/(\w+)\.ipynb", text[paths[0].start() :])}
+    assert below >= minutes.keys()
+
+
+@pytest.mark.parametrize("name", DOORS)
+def test_a_badge_is_a_file_that_says_what_is_so(name: str):
+    assert "](docs/badges.svg)" in (ROOT / name).read_text(encoding="utf-8")
+    badges = (ROOT / "docs" / "badges.svg").read_text(encoding="utf-8")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    first, behind = re.fullmatch(r">=3\.(\d+),<3\.(\d+)", project["requires-python"]).groups()
+    assert f">3.{first}–3.{int(behind) - 1}<" in badges
+    assert all(f">{licence}" in badges for licence in ("MIT", "CC BY 4.0"))
 
 
 def test_there_is_a_form_for_a_claim_a_figure_and_a_question():

@@ -34,9 +34,9 @@ HANDOUT = "learning-rate-workshop"
 HANDED_OUT = (  # with the learner copies, all that a participant needs; README's links hold in it
     "course.py pyproject.toml constraints.txt environment.yml lrcourse/**/*.py lrcourse/*.mplstyle "
     "lrcourse/widgets/*.mjs lrcourse/widgets/*.svg lrcourse/**/*.toml docs/findings/*.png "
-    "data/**/*.* README.md .github/*.md CITATION.cff LICENSE notebooks/LICENSE.md "
-    "CHANGELOG.md docs/*.md docs/*.py docs/*.png docs/loops/*.py deploy/*/*.* deploy/*/Dockerfile "
-    "deploy/jupyterlab/**/*.js*"
+    "data/**/*.* README*.md .github/*.md CITATION.cff LICENSE notebooks/LICENSE.md "
+    "CHANGELOG.md docs/*.md docs/*.py docs/*.png docs/*.svg docs/loops/*.py deploy/*/*.* "
+    "docs/site/glossary.md deploy/*/Dockerfile deploy/jupyterlab/**/*.js*"
 )
 
 # ---------------------------------------------------------------------------------- copies
