@@ -801,7 +801,7 @@ def _batch(scale: Scale) -> dict[str, Part]:
     the updates that a loss takes; what is carried is the best peak of batches of 16.
     """
     found = {}
-    kinds: dict[str, dict[str, Any]] = {"SGD": _SGD | {"every": 25}, "AdamW": {"every": 25}}
+    kinds: dict[str, dict[str, Any]] = {"SGD": _SGD, "AdamW": {}}
     for (kind, options), batch in product(kinds.items(), (16, 32, 64, 256, 1024)):
         n, first = _SAMPLES // batch, 0.0125 if kind == "SGD" else 0.002
         title, times = f"{kind}, batch {batch}", batch / 16
@@ -815,7 +815,7 @@ def _batch(scale: Scale) -> dict[str, Part]:
     return found
 
 
-_AT_250: dict[str, float] = {}
+_AT_250: dict[float, float] = {}
 """The best peaks of runs of 250 updates, tuned in their own parts."""
 
 
@@ -829,10 +829,9 @@ def _length(scale: Scale) -> dict[str, Part]:
         title, options = f"{n} updates, β₂ = {beta}", {"settings": {"betas": (0.9, beta)}}
         line = _line(n, 0.001, **options)
         found[title] = replace(line, schedules={**line.schedules, "constant": Constant()})
-        if title_of := _AT_250.get(str(beta)):
-            if n > 250:
-                rates = {"kept": title_of, "root": title_of * (250 / n) ** 0.5}
-                found[f"{title}, carried"] = _carried(rates, n, **options)
+        if n > 250 and beta in _AT_250:
+            rates = {"kept": _AT_250[beta], "root": _AT_250[beta] * (250 / n) ** 0.5}
+            found[f"{title}, carried"] = _carried(rates, n, **options)
     return found
 
 
