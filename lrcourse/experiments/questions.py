@@ -791,7 +791,7 @@ _SAMPLES, _LENGTHS = (
     128_000,
     {16: (2000, 4000), 64: (500, 1000), 256: (250, 1000), 1024: (250, 500)},
 )
-_AT_16: dict[str, float] = {}
+_AT_16: dict[str, float] = {"SGD": 0.0486, "AdamW": 0.0063}
 """The best peaks of batches of 16, tuned in their own parts."""
 
 
@@ -815,7 +815,7 @@ def _batch(scale: Scale) -> dict[str, Part]:
     return found
 
 
-_AT_250: dict[float, float] = {}
+_AT_250: dict[float, float] = {0.999: 0.0158, 0.95: 0.0145}
 """The best peaks of runs of 250 updates, tuned in their own parts."""
 
 
