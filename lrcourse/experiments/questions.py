@@ -835,7 +835,7 @@ def _length(scale: Scale) -> dict[str, Part]:
     return found
 
 
-_AT_32: dict[str, float] = {}
+_AT_32: dict[str, float] = {"standard": 0.0136, "muP": 0.0136}
 """The best peaks of width 32, tuned in their own parts."""
 
 
@@ -849,7 +849,7 @@ def _width(scale: Scale) -> dict[str, Part]:
         model = {"hidden": hidden} | ({"base": 32} if kind == "muP" else {})
         title = f"{kind}, width {hidden}"
         found[title] = _line(n, 0.0005, model=model)
-        if _AT_32 and hidden > 32:
+        if hidden > 32:
             rates = {"kept": _AT_32[kind]}
             if kind == "standard":
                 rates["divided"] = _AT_32[kind] * 32 / hidden
@@ -857,7 +857,7 @@ def _width(scale: Scale) -> dict[str, Part]:
     return found
 
 
-_AT_2500: float = 0.0
+_AT_2500 = 0.0109
 """The best peak of the short run, tuned in its own part."""
 
 
