@@ -791,7 +791,7 @@ _SAMPLES, _LENGTHS = (
     128_000,
     {16: (2000, 4000), 64: (500, 1000), 256: (250, 1000), 1024: (250, 500)},
 )
-_AT_16: dict[str, float] = {"SGD": 0.0486, "AdamW": 0.0063}
+_AT_16 = {"SGD": 0.0486, "AdamW": 0.0063}
 """The best peaks of batches of 16, tuned in their own parts."""
 
 
@@ -806,7 +806,7 @@ def _batch(scale: Scale) -> dict[str, Part]:
         n, first = _SAMPLES // batch, 0.0125 if kind == "SGD" else 0.002
         title, times = f"{kind}, batch {batch}", batch / 16
         found[title] = _line(n, first, batch, **options)
-        if kind in _AT_16 and 16 < batch < 1024:
+        if 16 < batch < 1024:
             powers = {"kept": 0, "root": 0.5, "in proportion": 1}
             rates = {rule: _AT_16[kind] * times**power for rule, power in powers.items()}
             found[f"{title}, carried"] = _carried(rates, n, batch, **options)
@@ -815,7 +815,7 @@ def _batch(scale: Scale) -> dict[str, Part]:
     return found
 
 
-_AT_250: dict[float, float] = {0.999: 0.0158, 0.95: 0.0145}
+_AT_250 = {0.999: 0.0158, 0.95: 0.0145}
 """The best peaks of runs of 250 updates, tuned in their own parts."""
 
 
@@ -829,14 +829,19 @@ def _length(scale: Scale) -> dict[str, Part]:
         title, options = f"{n} updates, β₂ = {beta}", {"settings": {"betas": (0.9, beta)}}
         line = _line(n, 0.001, **options)
         found[title] = replace(line, schedules={**line.schedules, "constant": Constant()})
-        if n > 250 and beta in _AT_250:
+        if n > 250:
             rates = {"kept": _AT_250[beta], "root": _AT_250[beta] * (250 / n) ** 0.5}
             found[f"{title}, carried"] = _carried(rates, n, **options)
     return found
 
 
-_AT_32: dict[str, float] = {"standard": 0.0136, "muP": 0.0136}
-"""The best peaks of width 32, tuned in their own parts."""
+def _length_contrasts(parts: Mapping[str, Part]) -> list[Contrast]:
+    tuned = {title: part for title, part in parts.items() if "constant" in part.schedules}
+    return [*_ruled(parts), *_each({"constant": ("line",)})(tuned)]
+
+
+_AT_32 = 0.0136
+"""The best peak of width 32, where both parametrizations are one, tuned in its own part."""
 
 
 def _width(scale: Scale) -> dict[str, Part]:
@@ -850,11 +855,22 @@ def _width(scale: Scale) -> dict[str, Part]:
         title = f"{kind}, width {hidden}"
         found[title] = _line(n, 0.0005, model=model)
         if hidden > 32:
-            rates = {"kept": _AT_32[kind]}
+            rates = {"kept": _AT_32}
             if kind == "standard":
-                rates["divided"] = _AT_32[kind] * 32 / hidden
+                rates["divided"] = _AT_32 * 32 / hidden
             found[f"{title}, carried"] = _carried(rates, n, model=model)
     return found
+
+
+def _width_contrasts(parts: Mapping[str, Part]) -> list[Contrast]:
+    return _ruled(parts) + [
+        Contrast(
+            f"muP instead of standard, width {n}",
+            f"muP, width {n}/line",
+            f"standard, width {n}/line",
+        )
+        for n in (128, 512)
+    ]
 
 
 _AT_2500 = 0.0109
@@ -871,12 +887,16 @@ def _proxy(scale: Scale) -> dict[str, Part]:
     tuned = _line(long, 0.0005, every=100)
     plans = tuned.schedules | {"wsd": wsd(long, 0, long // 5), "constant": Constant()}
     found["20000 updates"] = replace(tuned, schedules=plans)
-    if _AT_2500:
-        powers = {"kept": 0.0, "eighth to the 0.3": 0.3, "root": 0.5}
-        rates = {name: _AT_2500 * 8**-power for name, power in powers.items()}
-        rates |= {"four times": 4 * _AT_2500, "a quarter": _AT_2500 / 4}
-        found["20000 updates, carried"] = _carried(rates, long)
+    powers = {"kept": 0.0, "eighth to the 0.3": 0.3, "root": 0.5}
+    rates = {name: _AT_2500 * 8**-power for name, power in powers.items()}
+    rates |= {"four times": 4 * _AT_2500, "a quarter": _AT_2500 / 4}
+    found["20000 updates, carried"] = _carried(rates, long)
     return found
+
+
+def _proxy_contrasts(parts: Mapping[str, Part]) -> list[Contrast]:
+    long = "20000 updates"
+    return _ruled(parts) + _each({"wsd": ("line",), "constant": ("line",)})({long: parts[long]})
 
 
 # -------------------------------------------------------------------------------------- fine-tuning
@@ -1071,14 +1091,15 @@ EXPERIMENTS = {
     ),
     "length": Experiment(
         "The run gets longer: which rate?", 17,
-        "Bjorck et al. 2024: lower, by a power of the length", _length, _ruled,
+        "Bjorck et al. 2024: lower, by a power of the length", _length, _length_contrasts,
     ),
     "width": Experiment(
         "The model gets wider: which rate?", 17,
-        "Yang et al. 2022: the same one, in the maximal update parametrization", _width, _ruled,
+        "Yang et al. 2022: the same one, in the maximal update parametrization", _width,
+        _width_contrasts,
     ),
     "proxy": Experiment(
         "Can the peak of a long run be found with runs of an eighth of its length?", 19, "",
-        _proxy, _ruled,
+        _proxy, _proxy_contrasts,
     ),
 }  # fmt: skip
