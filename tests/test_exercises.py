@@ -226,15 +226,17 @@ def in_pieces(
     return rates
 
 
-def accumulated(network, optimizer, schedule, batches, pieces, updates, share=True, keep=True):
-    """An accumulating loop, with the faults of exercise 16 repair that are asked for."""
+def accumulated(
+    network, optimizer, schedule, batches, pieces, updates, share=True, keep=True, last=True
+):
+    """An accumulating loop, with the faults of exercise 17 repair that are asked for."""
     scheduler = LambdaLR(optimizer, schedule)
     for t in range(updates * pieces):
         if not keep:
             optimizer.zero_grad()
         x, y = batches(t)
         (cross_entropy(network(x), y) / (pieces if share else 1)).backward()
-        if (t + 1) % pieces == 0:
+        if (t + last) % pieces == 0:
             optimizer.step()
             if keep:
                 optimizer.zero_grad()
@@ -488,8 +490,10 @@ LIKELY = {
     "17 repair": [
         (lambda m, o, s, b, k, n: accumulated(m, o, lambda t: s(4 * t), b, k, n), "count"),
         (lambda *a: accumulated(*a, share=False), "times those of the large batch"),
-        (lambda *a: accumulated(*a, keep=False), "only each last piece"),
-        (lambda *a: accumulated(*a, share=False, keep=False), "only each last piece"),
+        (lambda *a: accumulated(*a, keep=False), "Only each last piece"),
+        (lambda *a: accumulated(*a, share=False, keep=False), "Only each last piece"),
+        (lambda *a: accumulated(*a, keep=False, last=False), "Only each first piece"),
+        (lambda *a: accumulated(*a, last=False), "after a single piece"),
         (lambda *a: None, "makes 0 updates"),
     ],
     "18 open": [

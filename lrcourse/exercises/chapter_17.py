@@ -1,5 +1,6 @@
 """Checks of chapter 17, Scaling the rate."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -25,15 +26,15 @@ def check_17_repair(answer: Any) -> Hints:
         model = MLP((64, 8, 10), seed=0).double()
         return model, SGD(model.parameters(), lr=rate, momentum=0.9)
 
-    def trained(first: int, share: float) -> Tensor:
-        """The weights after a run that adds `share` of each piece's gradient, from `first` on."""
+    def trained(read: Iterable[Iterable[int]], share: float) -> Tensor:
+        """The weights after updates that read so many pieces, and add this share of each one's."""
         model, optimizer = made()
         scheduler = LambdaLR(optimizer, schedule)
         small = data.batches(8)
-        for t in range(updates):
+        for piece in read:
             optimizer.zero_grad()
-            for i in range(first, pieces):
-                x, y = small(t * pieces + i)
+            for i in piece:
+                x, y = small(i)
                 (share * cross_entropy(model(x), y)).backward()
             optimizer.step()
             scheduler.step()
@@ -47,15 +48,21 @@ def check_17_repair(answer: Any) -> Hints:
     plan = rate * schedule(np.arange(updates))
     if not np.allclose(used, plan, atol=1e-12):
         yield f"Update 6 uses {used[6]:.3g}, not {plan[6]:.3g}. What does the scheduler count?"
-    last = "The rates are right. The weights are as if only each last piece were read."
-    for first, share, hint in (
-        (0, 1, f"The rates are right. The steps are {pieces} times those of the large batch."),
-        (pieces - 1, 1, last),
-        (pieces - 1, 1 / pieces, last),
+    whole = np.arange(updates * pieces).reshape(updates, pieces)
+    early = [range(max(0, (n - 1) * pieces + 1), n * pieces + 1) for n in range(updates)]
+    first, last = (
+        f"The rates are right. Only each {one} piece is read." for one in ("first", "last")
+    )
+    for read, share, hint in (
+        (whole, 1, f"The rates are right. The steps are {pieces} times those of the large batch."),
+        (whole[:, :1], 1 / pieces, first),
+        (whole[:, -1:], 1, last),
+        (whole[:, -1:], 1 / pieces, last),
+        (early, 1 / pieces, "The rates are right. The first update is made after a single piece."),
     ):
-        if torch.allclose(weights(model), trained(first, share), atol=1e-9):
+        if torch.allclose(weights(model), trained(read, share), atol=1e-9):
             yield hint
-    if not torch.allclose(weights(model), trained(0, 1 / pieces), atol=1e-9):
+    if not torch.allclose(weights(model), trained(whole, 1 / pieces), atol=1e-9):
         yield "The rates are right, the weights are not those of one large batch. What adds up?"
 
 
