@@ -489,10 +489,9 @@ LIKELY = {
     ],
     "17 repair": [
         (lambda m, o, s, b, k, n: accumulated(m, o, lambda t: s(4 * t), b, k, n), "count"),
-        (lambda *a: accumulated(*a, share=False), "times those of the large batch"),
-        (lambda *a: accumulated(*a, keep=False), "Only each last piece"),
-        (lambda *a: accumulated(*a, share=False, keep=False), "Only each last piece"),
-        (lambda *a: accumulated(*a, keep=False, last=False), "Only each first piece"),
+        (lambda *a: accumulated(*a, share=False), "What adds up?"),
+        (lambda *a: accumulated(*a, keep=False), "Only one piece"),
+        (lambda *a: accumulated(*a, keep=False, last=False), "Only one piece"),
         (lambda *a: accumulated(*a, last=False), "after a single piece"),
         (lambda *a: None, "makes 0 updates"),
     ],

@@ -26,16 +26,16 @@ def check_17_repair(answer: Any) -> Hints:
         model = MLP((64, 8, 10), seed=0).double()
         return model, SGD(model.parameters(), lr=rate, momentum=0.9)
 
-    def trained(read: Iterable[Iterable[int]], share: float) -> Tensor:
-        """The weights after updates that read so many pieces, and add this share of each one's."""
+    def trained(read: Iterable[Iterable[int]]) -> Tensor:
+        """The weights after updates that each read these pieces."""
         model, optimizer = made()
         scheduler = LambdaLR(optimizer, schedule)
         small = data.batches(8)
-        for piece in read:
+        for update in read:
             optimizer.zero_grad()
-            for i in piece:
+            for i in update:
                 x, y = small(i)
-                (share * cross_entropy(model(x), y)).backward()
+                (cross_entropy(model(x), y) / pieces).backward()
             optimizer.step()
             scheduler.step()
         return weights(model)
@@ -50,19 +50,15 @@ def check_17_repair(answer: Any) -> Hints:
         yield f"Update 6 uses {used[6]:.3g}, not {plan[6]:.3g}. What does the scheduler count?"
     whole = np.arange(updates * pieces).reshape(updates, pieces)
     early = [range(max(0, (n - 1) * pieces + 1), n * pieces + 1) for n in range(updates)]
-    first, last = (
-        f"The rates are right. Only each {one} piece is read." for one in ("first", "last")
-    )
-    for read, share, hint in (
-        (whole, 1, f"The rates are right. The steps are {pieces} times those of the large batch."),
-        (whole[:, :1], 1 / pieces, first),
-        (whole[:, -1:], 1, last),
-        (whole[:, -1:], 1 / pieces, last),
-        (early, 1 / pieces, "The rates are right. The first update is made after a single piece."),
+    one = "The rates are right. Only one piece of each large batch is read."
+    for read, hint in (
+        (whole[:, :1], one),
+        (whole[:, -1:], one),
+        (early, "The rates are right. The first update is made after a single piece."),
     ):
-        if torch.allclose(weights(model), trained(read, share), atol=1e-9):
+        if torch.allclose(weights(model), trained(read), atol=1e-9):
             yield hint
-    if not torch.allclose(weights(model), trained(whole, 1 / pieces), atol=1e-9):
+    if not torch.allclose(weights(model), trained(whole), atol=1e-9):
         yield "The rates are right, the weights are not those of one large batch. What adds up?"
 
 
