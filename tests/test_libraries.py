@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from numpy.testing import assert_allclose
 from torch import nn
 from torch.amp import GradScaler
-from torch.optim import SGD, AdamW, Optimizer
+from torch.optim import SGD, AdamW, Muon, Optimizer
 from torch.optim import lr_scheduler as lrs
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.data import DataLoader, TensorDataset
@@ -254,6 +254,12 @@ def _() -> None:
     assert_allclose(rates, np.repeat([1, 0.5, 0.25], 4))
 
 
+@message("{'scheduler'}")
+def _() -> None:
+    rates = fitted(lambda m, o: {"scheduler": lrs.LambdaLR(o, HALVES)}, outer="scheduler")
+    assert_allclose(rates, 1)
+
+
 @message("must include a monitor when a `ReduceLROnPlateau` scheduler is used")
 def _() -> None:
     fitted(lambda m, o: {"scheduler": lrs.ReduceLROnPlateau(o)})
@@ -357,7 +363,7 @@ MAKE: dict[str, Callable[[Optimizer], Any]] = {
     ),
     "CyclicLR": lambda o: lrs.CyclicLR(o, 0.1, 1.0, cycle_momentum=False),
 }
-RULES = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \| (.*?) \|$", PAGE, re.M)
+RULES = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \| ([^|]+) \|$", PAGE, re.M)
 BY_CLASS = {name: rule for names, rule in RULES for name in re.findall(r"`(\w+)`", names)}
 
 
@@ -488,6 +494,26 @@ def test_momentum_goes_on_at_rate_0(frozen: int, length: float) -> None:
         o.step()
         scheduler.step()
     assert -w.item() == pytest.approx(length, rel=1e-3)
+
+
+def test_muons_two_scalings() -> None:
+    def moved(start: float, gradient: torch.Tensor, *settings: str) -> torch.Tensor:
+        w = nn.Parameter(torch.full(gradient.shape, start))
+        w.grad = gradient.clone()
+        chosen = {"adjust_lr_fn": settings[0]} if settings else {}
+        Muon([w], lr=0.1, weight_decay=0.1, **chosen).step()
+        return w.detach()
+
+    for a, b in (8, 2), (2, 8), (4, 4):
+        step = moved(0.0, gradient := torch.randn(a, b))
+        assert torch.equal(step, moved(0.0, gradient, "original"))  # the default
+        length = 0.1 * max(1, a / b) ** 0.5
+        assert 0.5 < torch.linalg.svdvals(step).max() / length < 1.5
+        other = moved(0.0, gradient, "match_rms_adamw") / 0.1 / (0.2 * max(a, b) ** 0.5)
+        assert_allclose(other, step / length, rtol=1e-5)
+        for kind in "original", "match_rms_adamw":
+            assert_allclose(moved(1.0, torch.zeros(a, b), kind), 1 - 0.1 * 0.1)
+    assert f"{0.2 * 1024**0.5:.1f} times" in PAGE
 
 
 # ------------------------------------------------------------------------------------------ AMP
@@ -817,6 +843,7 @@ def test_a_prepared_scheduler_waits_for_real_updates() -> None:
 TWO = """
 import torch.distributed
 from accelerate import Accelerator, debug_launcher
+from accelerate.utils import DataLoaderConfiguration
 from torch.optim import lr_scheduler as lrs
 
 import test_libraries as here
@@ -841,20 +868,51 @@ def both():
     trainer = here.trained(max_steps=-1, num_train_epochs=1)
     assert trainer.state.global_step == len(rates) == 8
     here.assert_allclose(rates, here.values(here.Linear(1, 0, 8), 8))
+    assert trainer.get_total_train_batch_size(here.arguments(gradient_accumulation_steps=3)) == 24
+
+    for split, rows in (False, 2), (True, 1):
+        config = DataLoaderConfiguration(split_batches=split)
+        loader = Accelerator(cpu=True, dataloader_config=config).prepare(here.minibatches(8))
+        assert {len(x) for x, _ in loader} == {rows}
+    weight = torch.nn.Linear(1, 1, bias=False)
+    both = torch.nn.parallel.DistributedDataParallel(weight)
+    both(torch.tensor([1.0 + torch.distributed.get_rank()])).backward()
+    assert weight.weight.grad == 1.5  # the mean
 
 
 debug_launcher(both)
 """
 
 
+TWO_UNDER_LIGHTNING = """
+import pytorch_lightning as pl
+
+import test_libraries as here
+
+
+class Look(pl.Callback):
+    def on_train_batch_start(self, trainer, net, batch, index):
+        assert len(batch[0]) == 2  # each process's minibatch is as large as the loader says
+
+    def on_train_end(self, trainer, net):
+        assert trainer.global_step == 6 / trainer.accumulate_grad_batches  # 4 an epoch for one
+
+
+for pieces in 1, 2:
+    two = {"devices": 2, "strategy": "ddp_fork", "accumulate_grad_batches": pieces}
+    here.fitted(here.by_step, trainer=two | {"callbacks": [Look()]})
+"""
+
+
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="accelerate's launcher forks")
-def test_two_processes() -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="their launchers fork")
+@pytest.mark.parametrize("code", [TWO, TWO_UNDER_LIGHTNING], ids=["accelerate", "Lightning"])
+def test_two_processes(code: str) -> None:
     """64 examples at 4 a device are 16 updates on one device (above), 8 on two."""
     command = [
         sys.executable,
         "-c",
-        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n{TWO}",
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n{code}",
     ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
@@ -866,13 +924,14 @@ def test_two_processes() -> None:
 def fitted(
     configure: Callable[[Any, Optimizer], dict[str, Any]],
     *,
+    outer: str = "lr_scheduler",
     manual: bool = False,
     step_yourself: bool = False,
     rates: list[float] | None = None,
     trainer: dict[str, Any] | None = None,
     **beside: Any,
 ) -> list[float]:
-    """The rates of 3 epochs of 4 minibatches under Lightning, with this `lr_scheduler`."""
+    """The rates of 3 epochs of 4 minibatches under Lightning, with this under the outer key."""
     import pytorch_lightning as pl
 
     seen: list[float] = [] if rates is None else rates
@@ -895,7 +954,7 @@ def fitted(
         def configure_optimizers(self) -> Any:
             o = SGD(self.parameters(), lr=1.0)
             o.register_step_post_hook(lambda o, *_: seen.append(o.param_groups[0]["lr"]))
-            return {"optimizer": o, "lr_scheduler": configure(self, o)} | beside
+            return {"optimizer": o, outer: configure(self, o)} | beside
 
     quiet = {"accelerator": "cpu", "logger": False, "enable_checkpointing": False}
     quiet |= {"enable_progress_bar": False, "enable_model_summary": False, "max_epochs": 3}
@@ -979,6 +1038,9 @@ def test_the_monitor_of_rates() -> None:
     at = written[0].split(",").index("lr-SGD")
     rows = [float(row.split(",")[at]) for row in written[1:] if row.split(",")[at]]
     assert_allclose(rows, rates)
+    silent = CSVLogger("silent")
+    fitted(by_step, trainer={"logger": silent, "callbacks": [LearningRateMonitor("step")]})
+    assert not list(Path("silent").rglob("metrics.csv"))  # 12 updates, and it writes every 50
 
 
 def test_lightning_in_16_bits_runs_ahead() -> None:

@@ -176,7 +176,14 @@ def test_a_page_with_a_widget_is_light(site, pages):
 
 @pytest.mark.parametrize(
     ("typed", "page"),
-    [("warmup", "Warmup"), ("lr_find", "Glossary"), ("LoRA", "Glossary"), ("GradScaler", "calls")],
+    [
+        ("warmup", "Warmup"),
+        ("lr_find", "Glossary"),
+        ("LoRA", "Glossary"),
+        ("GradScaler", "calls"),
+        ("val_loss", "Glossary"),
+        ("多卡", "Glossary"),
+    ],
 )
 def test_search_finds_what_people_type(browser, site, typed, page):
     tab = browser.new_page()
