@@ -41,7 +41,7 @@ def fine_tune(model, text, rate, epochs=3, batch=16, pieces=1, log_every=1, watc
     trained = [w for w in model.parameters() if w.requires_grad]
     optimizer = AdamW(trained, lr=rate, weight_decay=0.0)
     minibatches = math.ceil(len(text) / batch)  # as the DataLoader of the Trainer, on one device
-    updates = epochs * math.ceil(minibatches / pieces)  # pieces: minibatches in an update
+    updates = epochs * math.ceil(minibatches / pieces)  # pieces: minibatches an update sums
     scheduler = LambdaLR(optimizer, lambda t: 1 - t / updates)
     arguments = TrainingArguments(
         tempfile.mkdtemp(), num_train_epochs=epochs, per_device_train_batch_size=batch,
@@ -56,10 +56,9 @@ def fine_tune(model, text, rate, epochs=3, batch=16, pieces=1, log_every=1, watc
     return trainer.state.log_history
 
 # Yours: base = AutoModelForCausalLM.from_pretrained("its name"), and no WithLoss around it
-fine_tune(base, old, rate=0.01, epochs=1)
-pair = LoraConfig(r=4, lora_alpha=8, target_modules=["up", "down"])
-adapted = get_peft_model(base, pair)  # before the optimizer is made; it changes base itself
-log = fine_tune(adapted, new[64:], rate=0.01, pieces=2, watched={"new": new[:64], "old": old[:64]})
+fine_tune(base, old[:-64], rate=0.01, epochs=1)
+adapted = get_peft_model(base, LoraConfig(r=4, lora_alpha=8, target_modules=["up", "down"]))
+log = fine_tune(adapted, new[64:], rate=0.01, pieces=2, watched={"new": new[:64], "old": old[-64:]})
 rates = [row for row in log if "learning_rate" in row]
 for row in (rates[0], rates[-1]):
     print(f"update {row['step']}: rate {row['learning_rate']:.5f}, loss {row['loss']:.2f}")

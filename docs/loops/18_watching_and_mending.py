@@ -38,7 +38,7 @@ scaler = GradScaler(device, init_scale=2.0**24)  # leave init_scale out: 2**16 i
 def one_update(inputs, targets):
     """Make an update of a minibatch, if its gradient is finite; what is to be logged."""
     optimizer.zero_grad()
-    with autocast(device, torch.float16):
+    with autocast(device, torch.float16):  # computes in 16 bits where that is safe
         loss = F.cross_entropy(model(inputs.to(device)), targets.to(device))
     scaler.scale(loss).backward()
     scaler.unscale_(optimizer)  # only now is it the gradient of the loss
