@@ -10,7 +10,7 @@ A *verdict* is what a difference says once a margin is fixed beforehand, and it 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import inf, nan, sqrt
+from math import sqrt
 from numbers import Real
 from typing import Any, Literal
 
@@ -89,13 +89,6 @@ class Difference:
     n: int
 
     @property
-    def sigmas(self) -> float:
-        """How many standard errors the mean lies from zero, with its sign."""
-        if self.se > 0:
-            return self.mean / self.se
-        return nan if self.mean == 0 else inf * np.sign(self.mean)
-
-    @property
     def interval(self) -> tuple[float, float]:
         """Student's 95 % interval of the mean (The Probable Error of a Mean, 1908)."""
         half = float(stdtrit(self.n - 1, 0.975)) * self.se
@@ -104,7 +97,9 @@ class Difference:
     @property
     def p_value(self) -> float:
         """How often luck alone gives a mean at least this far from zero: Student's t, two-sided."""
-        return 1.0 if self.mean == 0 else float(2 * stdtr(self.n - 1, -abs(self.sigmas)))
+        if self.mean == 0 or self.se == 0:
+            return float(self.mean == 0)
+        return float(2 * stdtr(self.n - 1, -abs(self.mean) / self.se))
 
     def __str__(self) -> str:
         return f"{self.mean:+.3g} ± {self.se:.2g} (n = {self.n})"

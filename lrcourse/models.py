@@ -3,17 +3,15 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lrcourse.arguments import Count, Positive, Steps, check_argument, refuse
-from lrcourse.data import Text
 
 __all__ = ["GPT", "MLP", "NextCharacter", "WideNetwork"]
-__all__ += ["character_task", "next_token_loss", "sample"]
+__all__ += ["next_token_loss", "sample"]
 
 
 def MLP(
@@ -117,22 +115,6 @@ def WideNetwork(hidden: int, base: int | None = None, seed: int | None = None) -
         )
     nn.init.zeros_(scores.weight)
     return net
-
-
-def character_task(text: Text) -> dict[str, Any]:
-    """`NextCharacter` on `text`, as `sweep` and `compare` want it: model, batches, evaluate.
-
-    The minibatches hold 64 windows each.
-
-    >>> from lrcourse.data import python_text
-    >>> sorted(character_task(python_text(limit=100_000, tests=50)))
-    ['batches', 'evaluate', 'model']
-    """
-    return {
-        "model": lambda s: NextCharacter(seed=s),
-        "batches": lambda s: text.batches(64, s),
-        "evaluate": text.score,
-    }
 
 
 class GPT(nn.Module):

@@ -20,7 +20,7 @@ import torch
 
 from lrcourse.evidence import Difference, Finding, paired
 from lrcourse.experiments.declared import Contrast
-from lrcourse.files import ROOT, Cache, reading, refuse_other_format, write_whole
+from lrcourse.files import ROOT, reading, refuse_other_format, write_whole
 from lrcourse.sweeps import final
 
 __all__ = ["FOLDER", "Recording"]
@@ -182,7 +182,9 @@ def write_recording(recording: Recording, name: str, scale: str, folder: Path = 
         folder: where to, made if need be.
     """
     table = folder / f"{name}-{scale}.parquet"
-    Cache(folder).put(table.stem, recording.frame)
+    folder.mkdir(parents=True, exist_ok=True)
+    with write_whole(table) as part:
+        recording.frame.to_parquet(part, index=False)
     about = {**recording.about, "format": _FORMAT, "table": _digest(table)}
     write_provenance(table.with_suffix(".json"), about)
     return table
