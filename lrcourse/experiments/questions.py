@@ -14,7 +14,7 @@ from torch.optim import SGD, Adam, Muon, RMSprop
 
 from lrcourse.arguments import Count
 from lrcourse.experiments.declared import AsItComes, Contrast, Experiment, Listener, Part, Scale
-from lrcourse.experiments.finetuning import MODEL, PEAK
+from lrcourse.experiments.finetuning import MODEL, PRETRAINED_AT
 from lrcourse.models import GPT
 from lrcourse.schedules import (
     PLANS,
@@ -903,7 +903,7 @@ def _finetuning(scale: Scale) -> dict[str, Part]:
         "from the plateau": part(line, peaks, checkpoint="plateau"),
         "from nothing": part(line, [4 * peak for peak in peaks], checkpoint=None),
         "at 5e-5": part(line, [5e-5]),
-        "at a tenth of pretraining's peak": part(line, [PEAK / 10]),
+        "at a tenth of pretraining's peak": part(line, [PRETRAINED_AT / 10]),
     }
     for rank in (1, 4, 16):
         found[f"LoRA, rank {rank}"] = part(line, [4 * peak for peak in peaks], lora=rank)
