@@ -40,7 +40,7 @@ ASKED = [
     ),
     Contrast("stopped early", "planned/constant", "planned/constant@best"),
 ]
-TRIAL = Experiment("Does it?", 4, "Nobody 2026", lambda scale: SMALL, lambda parts: ASKED)
+TRIAL = Experiment(lambda scale: SMALL, lambda parts: ASKED, "Does it?", 4, "Nobody 2026")
 
 
 @pytest.fixture
