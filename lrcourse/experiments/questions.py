@@ -39,7 +39,7 @@ from lrcourse.schedules import (
 __all__ = ["EXPERIMENTS"]
 
 _Parts = Callable[[Scale], Mapping[str, Part]]
-_Contrasts = Callable[[Mapping[str, Part]], Sequence[Contrast]]
+_Contrasts = Callable[[Mapping[str, Part]], list[Contrast]]
 
 
 def _gpt(
