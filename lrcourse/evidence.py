@@ -21,7 +21,7 @@ from scipy.special import stdtr, stdtrit
 from lrcourse.arguments import Positive, check_argument, refuse
 
 __all__ = ["VERDICTS", "ClaimError", "Difference", "Finding"]
-__all__ += ["above", "claim", "holm", "measured", "myth", "paired", "verdict"]
+__all__ += ["above", "claim", "measured", "myth", "paired", "verdict"]
 
 VERDICTS = (
     "lower",
@@ -125,18 +125,6 @@ def verdict(difference: Difference, margin: float) -> str:
     if low > 0 or high < 0:
         return ("higher" if low > 0 else "lower") + (", by less than matters" if within else "")
     return "no difference that matters" if within else "not settled"
-
-
-def holm(p_values: Mapping[str, float]) -> dict[str, float]:
-    """The p-values of several questions, corrected for asking so many (Holm, 1979).
-
-    >>> holm({"a": 0.01, "b": 0.04, "c": 0.03})
-    {'a': 0.03, 'c': 0.06, 'b': 0.06}
-    """
-    found: dict[str, float] = {}
-    for i, (name, p) in enumerate(sorted(p_values.items(), key=lambda item: item[1])):
-        found[name] = min(1.0, max(p * (len(p_values) - i), *found.values(), 0.0))
-    return found
 
 
 @dataclass(frozen=True)

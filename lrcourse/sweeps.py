@@ -30,7 +30,7 @@ from lrcourse.stacking.optimizers import FLAT_OPTIMIZERS, kind_of
 from lrcourse.stacking.stack import Stack, read_out, refuse_unstackable, used_weights
 from lrcourse.training import factors, progress_bar
 
-__all__ = ["as_planned", "final", "stacks", "sweep"]
+__all__ = ["final", "stacks", "sweep"]
 
 # Weights that are trained at once, unless `chunk` says otherwise: with their gradients and averages
 # they just fit into a processor's cache, and twice as many already take longer per run.
@@ -165,26 +165,6 @@ def _weights(model: nn.Module) -> int:
 def final(frame: pd.DataFrame) -> pd.DataFrame:
     """The last row of each run of a sweep: one row a run."""
     return frame[frame["step"] == frame["step"].max()].reset_index(drop=True)
-
-
-def as_planned(frame: pd.DataFrame, schedules: Mapping[str, Callable[[int], float]]) -> bool:
-    """Whether each rate that a sweep recorded is the planned one: peak × schedule.
-
-    Args:
-        frame: rows of a sweep, whole or in part. Rows of lost runs hold no rate and are left out.
-        schedules: name → factor of the peak rate at t, as the sweep was given.
-
-    Raises:
-        ValueError: no row holds a rate, or a row's schedule is not among `schedules`.
-    """
-    rows = frame[frame["rate"].notna()]
-    if rows.empty:
-        raise ValueError("frame holds no rate: every run of it was lost")
-    if unknown := set(rows["schedule"]) - set(schedules):
-        refuse("schedules", [*schedules], f"also {', '.join(sorted(unknown))}, which frame holds")
-    moments = zip(rows["schedule"], rows["step"], strict=True)
-    factors = [float(schedules[name](step - 1)) for name, step in moments]
-    return bool(np.allclose(rows["rate"], rows["peak"] * factors, rtol=1e-12, atol=0))
 
 
 def _distinct(name: str, values: Iterable[Any], kind: Any = None) -> list[Any]:

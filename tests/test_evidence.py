@@ -14,7 +14,6 @@ from lrcourse.evidence import (
     Difference,
     Finding,
     claim,
-    holm,
     measured,
     myth,
     paired,
@@ -116,13 +115,3 @@ def test_claims_and_myths_stand_on_the_verdict_they_put_into_words(capsys):
     ):
         with pytest.raises(ValueError, match="expected"):
             refused()
-
-
-@given(st.dictionaries(st.text(max_size=3), st.floats(0, 1), min_size=1, max_size=6))
-def test_holm_is_never_below_the_p_value_nor_above_bonferronis(p_values):
-    found = holm(p_values)
-    assert found.keys() == p_values.keys()
-    for name, p in p_values.items():
-        assert p <= found[name] <= min(1.0, len(p_values) * p)
-    by_size = sorted(p_values, key=p_values.__getitem__)
-    assert [found[name] for name in by_size] == sorted(found.values())

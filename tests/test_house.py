@@ -30,7 +30,6 @@ ORDER = [
     "training",
     "stacking",
     "sweeps",
-    "comparison",
     "plots",
     "machine",
     # rooms

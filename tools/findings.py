@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from lrcourse import plots
-from lrcourse.comparison import leaders, per_cent
 from lrcourse.evidence import Finding
 from lrcourse.experiments.declared import Contrast
 from lrcourse.experiments.questions import EXPERIMENTS
 from lrcourse.experiments.recordings import FOLDER, Recording, read_recording
 from lrcourse.files import ROOT, write_whole
+from tools.record.comparison import leaders, per_cent
 
 __all__ = [
     "ANSWERS",

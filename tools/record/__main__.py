@@ -10,11 +10,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from lrcourse.comparison import leaders
 from lrcourse.experiments.declared import SCALES
 from lrcourse.experiments.questions import EXPERIMENTS
 from lrcourse.experiments.recordings import FOLDER, Recording, read_recording
 from lrcourse.sweeps import final
+from tools.record.comparison import leaders
 from tools.record.rechecking import recheck
 from tools.record.running import run_experiment
 

@@ -18,7 +18,6 @@ import psutil
 import torch
 
 from lrcourse.arguments import check_argument
-from lrcourse.comparison import compare
 from lrcourse.data import sympy_digest
 from lrcourse.experiments.declared import SCALES, Listener, Part
 from lrcourse.experiments.questions import EXPERIMENTS
@@ -26,6 +25,7 @@ from lrcourse.experiments.recordings import FOLDER, Recording, provenance, read_
 from lrcourse.experiments.tasks import build_model, evaluate, task, trained, windows
 from lrcourse.machine import device, device_name
 from lrcourse.sweeps import stacks, sweep
+from tools.record.comparison import compare
 from tools.record.writing import as_written, write_recording
 
 __all__ = ["FIRST", "estimate", "run_experiment"]
