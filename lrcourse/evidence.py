@@ -133,16 +133,14 @@ class Finding:
 
     Attributes:
         asks: what is compared, in words.
-        difference: by how many `unit` the first ends above the second.
-        margin: how large a difference must be to matter, in the same unit.
-        unit: of both.
+        difference: by how many per cent the first ends above the second.
+        margin: how large a difference must be to matter, in per cent.
         nats: the same difference in nats.
     """
 
     asks: str
     difference: Difference
     margin: float
-    unit: str = "%"
     nats: Difference | None = None
 
     @property
@@ -155,7 +153,7 @@ class Finding:
         """Mean, 95 % interval and number of pairs, in words."""
         low, high = self.difference.interval
         mean, n = self.difference.mean, self.difference.n
-        return f"{mean:+.2f} {self.unit} (95 %: {low:+.2f} … {high:+.2f}, n = {n})"
+        return f"{mean:+.2f} % (95 %: {low:+.2f} … {high:+.2f}, n = {n})"
 
     def __str__(self) -> str:
         return f"{self.asks}: {self.effect}: {self.verdict}"

@@ -173,8 +173,6 @@ def test_a_language_model_learns_what_follows():
     ):
         with pytest.raises(ValueError, match=match):
             sympy_text(limit=100_000, **options)
-    with pytest.raises(ValueError, match="hidden is 0, expected a whole number >= 1"):
-        NextCharacter(hidden=0)
 
 
 def test_the_wide_network_is_the_one_that_chapter_17_writes_down():
