@@ -55,8 +55,8 @@ HELP = """The Learning Rate, by Experiment: one command to learn, one to check.
 
 Your copies of the chapters are in work (or the folder that LRCOURSE_WORK names). What a command
 needs is set up in .venv (or the folder that LRCOURSE_VENV names), in minutes, once. With an
-NVIDIA card, --cuda brings PyTorch's CUDA build, gigabytes: chapter 13, lrcourse.pretrain and
-lrcourse.experiments then train on the card. On Windows write python for python3."""
+NVIDIA card, --cuda brings PyTorch's CUDA build, gigabytes: chapter 13 and lrcourse.pretrain then
+train on the card. On Windows write python for python3."""
 
 
 # ------------------------------------------------------------------------ a Python to begin with

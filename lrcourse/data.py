@@ -1,4 +1,4 @@
-"""Real data that needs no network: handwritten digits, and text: your own Python's, or sympy's.
+"""Real data that needs no network: handwritten digits, the source of sympy, and your own text.
 
 What a model learns from, what its peak rate is tuned on (validation) and what it is judged by
 (test) are three sets that share nothing.
@@ -8,8 +8,7 @@ update t, or a sweep that trains many runs at once, draws the very same ones.
 """
 
 import hashlib
-import sysconfig
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from pathlib import Path
@@ -23,7 +22,7 @@ from torch import Tensor
 from lrcourse.arguments import Count, Steps, check_argument, refuse, whole_number
 
 __all__ = ["Corpus", "Digits", "Minibatches", "Text"]
-__all__ += ["corpus", "corpus_of", "digits", "minibatch", "python_source", "python_text"]
+__all__ += ["corpus", "corpus_of", "digits", "minibatch"]
 __all__ += ["sympy_corpus", "sympy_digest", "sympy_text"]
 
 # Updates whose windows a `Corpus` draws at once: a GPU then waits for few of them to reach it.
@@ -172,43 +171,6 @@ def digits(dtype: torch.dtype = torch.float32) -> Digits:
     return Digits(x[train], y[train], x[test], y[test], center)
 
 
-@cache
-def python_source(limit: int | None = None) -> Tensor:
-    """The standard library of the Python that runs this, as bytes: uint8, shape (bytes,).
-
-    The files are read in the order of their names, tests and installed packages left out. The text
-    varies with the Python version, so no printed number may depend on it.
-
-    Args:
-        limit: read no more than so many bytes; None reads all, about 13 million.
-
-    Raises:
-        ValueError: limit below 1.
-        FileNotFoundError: this Python comes without its source.
-    """
-    root = Path(sysconfig.get_path("stdlib"))
-    files = sorted(
-        path
-        for path in root.rglob("*.py")
-        if not {"site-packages", "test", "tests", "idlelib"} & set(path.relative_to(root).parts)
-    )
-    text = _read(files, limit)
-    if not text:
-        raise FileNotFoundError(f"no Python source under {root}: is it installed as bytecode only?")
-    return torch.from_numpy(np.frombuffer(text, dtype=np.uint8).copy())
-
-
-def _read(files: Iterable[Path], limit: int | None) -> bytes:
-    """The first `limit` bytes of the files, one after the other; no file behind them is opened."""
-    check_argument("limit", limit, Count | None)
-    text = bytearray()
-    for file in files:
-        if limit is not None and len(text) >= limit:
-            break
-        text += file.read_bytes()
-    return bytes(text[:limit])
-
-
 @dataclass(frozen=True, eq=False)
 class Text(_Split):
     """Text to continue: each example is a window of characters and the character after it.
@@ -221,36 +183,6 @@ class Text(_Split):
     def score(self, model: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
         """Loss on the test windows: mean cross-entropy, nats per character."""
         return {"test_loss": F.cross_entropy(model(self.x_test), self.y_test)}
-
-
-@cache
-def python_text(context: int = 8, limit: int = 2_000_000, tests: int = 4096) -> Text:
-    """The Python source on this machine as a small language model sees it.
-
-    Of the first `limit` bytes those that are ASCII are kept: a vocabulary of 128. The last
-    twentieth is for testing, and `tests` windows are drawn from it once and for all.
-
-    Args:
-        context: characters in a window, ≥ 1.
-        limit: bytes of source to read.
-        tests: windows to test with.
-
-    Raises:
-        ValueError: context or tests below 1, or more tests than there are windows for them.
-
-    >>> text = python_text(limit=100_000, tests=50)
-    >>> text.x.shape[1], text.x_test.shape, int(text.x.max()) < text.vocabulary
-    (8, torch.Size([50, 8]), True)
-    >>> bool((text.x[1, :-1] == text.x[0, 1:]).all()), bool(text.y[0] == text.x[1, -1])
-    (True, True)
-    """
-    check_argument("context", context, Count)
-    source = python_source(limit)
-    letters = source[source < 128].long()
-    cut = len(letters) * 19 // 20
-    train, test = letters[:cut], letters[cut:]
-    windows, after = _windows(test, context, 1, tests)
-    return Text(train.unfold(0, context, 1)[:-1], train[context:], windows, after.flatten())
 
 
 @dataclass(frozen=True, eq=False)
@@ -331,7 +263,7 @@ def corpus(
 
     Args:
         path: a text file, or a folder whose `.py`, `.txt` and `.md` files are read in the order of
-            their names; without, the source of the Python that runs this.
+            their names; without, the source of sympy, in the order of `sympy_corpus`.
         context: tokens in a window.
         vocabulary: at most 256: a token is a byte, and bytes above are left out (128 keeps ASCII).
             From 257 to 2048: so many byte-pair tokens, trained here on the training text
@@ -351,7 +283,8 @@ def corpus(
     check_argument("context", context, Count)
     check_argument("tests", tests, Count)
     check_argument("vocabulary", vocabulary, whole_number(2, 2048))
-    text = bytes(python_source(limit).numpy()) if path is None else _text_at(Path(path), limit)
+    check_argument("limit", limit, Count | None)
+    text = (b"".join(_sympy()) if path is None else _text_at(Path(path)))[:limit]
     cut = len(text) * 19 // 20
     merges = _byte_pairs(text[:cut], vocabulary) if vocabulary > 256 else None
     train, test = (_tokens(part, vocabulary, merges) for part in (text[:cut], text[cut:]))
@@ -398,7 +331,7 @@ def sympy_digest() -> str:
 
 @cache
 def sympy_text(context: int = 8, limit: int = 2_000_000, tests: int = 2048) -> Text:
-    """The source of sympy as a small language model sees it: as `python_text`, with validation.
+    """The source of sympy as a small language model sees it: windows of ASCII characters.
 
     sympy is pure Python, torch needs it, and `constraints.txt` pins it: everybody has this text.
 
@@ -471,10 +404,10 @@ def _windows(tokens: Tensor, context: int, targets: int, count: int) -> tuple[Te
     return windows[:, :-1], windows[:, -targets:]
 
 
-def _text_at(path: Path, limit: int | None) -> bytes:
+def _text_at(path: Path) -> bytes:
     kinds = {".py", ".txt", ".md"}
     files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.suffix in kinds)
-    text = _read(files, limit)
+    text = b"".join(file.read_bytes() for file in files)
     if not text:
         raise FileNotFoundError(f"no text at {path}: name a text file, or a folder with some in it")
     return text

@@ -10,7 +10,7 @@ A *verdict* is what a difference says once a margin is fixed beforehand, and it 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import inf, nan, sqrt
+from math import sqrt
 from numbers import Real
 from typing import Any, Literal
 
@@ -21,7 +21,7 @@ from scipy.special import stdtr, stdtrit
 from lrcourse.arguments import Positive, check_argument, refuse
 
 __all__ = ["VERDICTS", "ClaimError", "Difference", "Finding"]
-__all__ += ["above", "claim", "holm", "measured", "myth", "paired", "verdict"]
+__all__ += ["above", "claim", "measured", "myth", "paired", "verdict"]
 
 VERDICTS = (
     "lower",
@@ -89,13 +89,6 @@ class Difference:
     n: int
 
     @property
-    def sigmas(self) -> float:
-        """How many standard errors the mean lies from zero, with its sign."""
-        if self.se > 0:
-            return self.mean / self.se
-        return nan if self.mean == 0 else inf * np.sign(self.mean)
-
-    @property
     def interval(self) -> tuple[float, float]:
         """Student's 95 % interval of the mean (The Probable Error of a Mean, 1908)."""
         half = float(stdtrit(self.n - 1, 0.975)) * self.se
@@ -104,7 +97,9 @@ class Difference:
     @property
     def p_value(self) -> float:
         """How often luck alone gives a mean at least this far from zero: Student's t, two-sided."""
-        return 1.0 if self.mean == 0 else float(2 * stdtr(self.n - 1, -abs(self.sigmas)))
+        if self.mean == 0 or self.se == 0:
+            return float(self.mean == 0)
+        return float(2 * stdtr(self.n - 1, -abs(self.mean) / self.se))
 
     def __str__(self) -> str:
         return f"{self.mean:+.3g} ± {self.se:.2g} (n = {self.n})"
@@ -132,34 +127,20 @@ def verdict(difference: Difference, margin: float) -> str:
     return "no difference that matters" if within else "not settled"
 
 
-def holm(p_values: Mapping[str, float]) -> dict[str, float]:
-    """The p-values of several questions, corrected for asking so many (Holm, 1979).
-
-    >>> holm({"a": 0.01, "b": 0.04, "c": 0.03})
-    {'a': 0.03, 'c': 0.06, 'b': 0.06}
-    """
-    found: dict[str, float] = {}
-    for i, (name, p) in enumerate(sorted(p_values.items(), key=lambda item: item[1])):
-        found[name] = min(1.0, max(p * (len(p_values) - i), *found.values(), 0.0))
-    return found
-
-
 @dataclass(frozen=True)
 class Finding:
     """A question that a recording answers.
 
     Attributes:
         asks: what is compared, in words.
-        difference: by how many `unit` the first ends above the second.
-        margin: how large a difference must be to matter, in the same unit.
-        unit: of both.
+        difference: by how many per cent the first ends above the second.
+        margin: how large a difference must be to matter, in per cent.
         nats: the same difference in nats.
     """
 
     asks: str
     difference: Difference
     margin: float
-    unit: str = "%"
     nats: Difference | None = None
 
     @property
@@ -172,7 +153,7 @@ class Finding:
         """Mean, 95 % interval and number of pairs, in words."""
         low, high = self.difference.interval
         mean, n = self.difference.mean, self.difference.n
-        return f"{mean:+.2f} {self.unit} (95 %: {low:+.2f} … {high:+.2f}, n = {n})"
+        return f"{mean:+.2f} % (95 %: {low:+.2f} … {high:+.2f}, n = {n})"
 
     def __str__(self) -> str:
         return f"{self.asks}: {self.effect}: {self.verdict}"

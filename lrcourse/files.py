@@ -1,8 +1,6 @@
 """Files that are whole or not there: how everything of the course reaches the disk.
 
-`write_whole` is the one writer; `Cache` keeps tables under a fingerprint of all that went into
-them. A fingerprint is made of values, such as the first weights and minibatches, and not of code or
-names: two pieces of work with one fingerprint do the same, however they are written.
+`write_whole` is the one writer, and `reading` the one wording for what cannot be read.
 """
 
 import hashlib
@@ -13,11 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from torch import Tensor
 
-__all__ = ["ROOT", "Cache"]
-__all__ += ["fingerprint", "previous", "reading", "refuse_other_format", "write_whole"]
+__all__ = ["ROOT", "fingerprint", "previous", "reading", "refuse_other_format", "write_whole"]
 
 ROOT = Path(__file__).resolve().parents[1]
 """The folder of the course: what holds notebooks, data and docs."""
@@ -117,35 +113,3 @@ def fingerprint(parts: Iterable[object]) -> str:
         else:
             digest.update(f"{part!r}\n".encode())
     return digest.hexdigest()[:24]
-
-
-class Cache:
-    """A folder of tables: `name.parquet`, each written whole or not at all.
-
-    Args:
-        folder: made when the first table is written.
-    """
-
-    def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
-
-    def get(self, name: str) -> pd.DataFrame | None:
-        """The table, or None where there is none.
-
-        Raises:
-            ValueError: the file is damaged.
-        """
-        path = self.folder / f"{name}.parquet"
-        try:
-            return pd.read_parquet(path)
-        except FileNotFoundError:
-            return None
-        except Exception as error:
-            why = str(error).splitlines()[0]
-            raise ValueError(f"{path} is damaged, delete it: {why}") from error
-
-    def put(self, name: str, table: pd.DataFrame) -> None:
-        """Write the table, over an older one too."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with write_whole(self.folder / f"{name}.parquet") as part:
-            table.to_parquet(part, index=False)

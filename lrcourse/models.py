@@ -3,17 +3,15 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lrcourse.arguments import Count, Positive, Steps, check_argument, refuse
-from lrcourse.data import Text
 
 __all__ = ["GPT", "MLP", "NextCharacter", "WideNetwork"]
-__all__ += ["character_task", "next_token_loss", "sample"]
+__all__ += ["next_token_loss", "sample"]
 
 
 def MLP(
@@ -39,37 +37,26 @@ def MLP(
     return nn.Sequential(*layers[:-1])
 
 
-def NextCharacter(
-    context: int = 8,
-    width: int = 16,
-    hidden: int = 64,
-    vocabulary: int = 128,
-    seed: int | None = None,
-) -> nn.Sequential:
+def NextCharacter(seed: int | None = None) -> nn.Sequential:
     """A small language model: the last characters in, a score for each possible next one out.
 
-    Each character becomes a learned vector, and one hidden layer reads them side by side (Bengio et
-    al., A Neural Probabilistic Language Model, 2003, with a ReLU). Numbers of shape (…, context)
-    give scores of shape (…, vocabulary).
+    Each of eight characters becomes a learned vector of 16 numbers, and a hidden layer of 64 reads
+    them side by side (Bengio et al., A Neural Probabilistic Language Model, 2003, with a ReLU).
+    Numbers of shape (…, 8), below 128, give scores of shape (…, 128).
 
     Args:
-        context: characters it sees.
-        width: entries in a character's vector.
-        hidden: width of the hidden layer.
-        vocabulary: how many different characters there are.
         seed: fixes the first weights, as in `MLP`.
 
     >>> NextCharacter(seed=0)(torch.zeros(5, 8, dtype=torch.long)).shape
     torch.Size([5, 128])
     """
-    _check_sizes(context=context, width=width, hidden=hidden, vocabulary=vocabulary)
     with _seeded(seed):
         return nn.Sequential(
-            nn.Embedding(vocabulary, width),
+            nn.Embedding(128, 16),
             nn.Flatten(-2),
-            nn.Linear(context * width, hidden),
+            nn.Linear(8 * 16, 64),
             nn.ReLU(),
-            nn.Linear(hidden, vocabulary),
+            nn.Linear(64, 128),
         )
 
 
@@ -117,22 +104,6 @@ def WideNetwork(hidden: int, base: int | None = None, seed: int | None = None) -
         )
     nn.init.zeros_(scores.weight)
     return net
-
-
-def character_task(text: Text) -> dict[str, Any]:
-    """`NextCharacter` on `text`, as `sweep` and `compare` want it: model, batches, evaluate.
-
-    The minibatches hold 64 windows each.
-
-    >>> from lrcourse.data import python_text
-    >>> sorted(character_task(python_text(limit=100_000, tests=50)))
-    ['batches', 'evaluate', 'model']
-    """
-    return {
-        "model": lambda s: NextCharacter(seed=s),
-        "batches": lambda s: text.batches(64, s),
-        "evaluate": text.score,
-    }
 
 
 class GPT(nn.Module):

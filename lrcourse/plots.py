@@ -308,7 +308,7 @@ def forest(
             (strokes,) = axes.plot(
                 live, [y + 0.2] * len(live), "|", color=COLOURS[1], markersize=13
             )
-            verdict = f"{mean:+.2f} {found.unit}: {found.verdict}"
+            verdict = f"{mean:+.2f} %: {found.verdict}"
             for at, side, told in ((0.005, "left", name), (0.995, "right", verdict)):
                 how: Any = {"transform": axes.get_yaxis_transform(), "bbox": dict(_PLAIN)}
                 axes.text(at, y - 0.22, told, ha=side, va="center", fontsize=11, **how)

@@ -205,7 +205,9 @@ class Recorder:
 
     def open(self, log: str | Path, resumed_at: int | None) -> None:
         """Write events to a folder; those that it holds of a resumed run's updates are hidden."""
-        self._writer = _writer(log, resumed_at)
+        from torch.utils.tensorboard import SummaryWriter  # slow to import, seldom needed
+
+        self._writer = SummaryWriter(log, purge_step=resumed_at)
         if self.evaluated and self.evaluated[-1][0] == resumed_at:
             _show(self._writer, self.evaluated[-1][1], resumed_at)  # it was hidden with the others
 
@@ -216,13 +218,6 @@ class Recorder:
 
 
 # ------------------------------------------------------------------------------ TensorBoard events
-
-
-def _writer(folder: str | Path, purge: int | None = None) -> "SummaryWriter":
-    """A writer of events; with `purge`, those of this update and later are hidden from then on."""
-    from torch.utils.tensorboard import SummaryWriter  # slow to import, seldom needed
-
-    return SummaryWriter(folder, purge_step=purge)
 
 
 def _show(to: "SummaryWriter", figures: Mapping[str, float], step: int) -> None:

@@ -6,11 +6,10 @@ CPU larger ones are called one after the other, see `stacks`. Either way each ru
 `training.train` would do with the real `torch.optim` class, the same minibatches per seed included.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -25,15 +24,13 @@ from torch.optim import SGD, Optimizer
 
 from lrcourse.arguments import Count, Positive, Share, check_argument, refuse
 from lrcourse.data import minibatch
-from lrcourse.files import Cache, fingerprint
 from lrcourse.runs import lost
 from lrcourse.schedules import Constant
-from lrcourse.stacking import optimizers, stack
 from lrcourse.stacking.optimizers import FLAT_OPTIMIZERS, kind_of
 from lrcourse.stacking.stack import Stack, read_out, refuse_unstackable, used_weights
-from lrcourse.training import factor, progress_bar
+from lrcourse.training import factors, progress_bar
 
-__all__ = ["as_planned", "final", "stacks", "sweep"]
+__all__ = ["final", "stacks", "sweep"]
 
 # Weights that are trained at once, unless `chunk` says otherwise: with their gradients and averages
 # they just fit into a processor's cache, and twice as many already take longer per run.
@@ -44,9 +41,6 @@ _SMALL = 80_000
 
 # Updates whose losses may wait on the device, so that it need not wait for whoever reads them.
 _UNREAD = 20
-
-# What a chunk's runs are made by: with other code a cache begins anew.
-_CODE = [__file__, str(optimizers.__file__), str(stack.__file__)]
 
 # Seeding a model goes through torch's one global random state: chunks in threads take turns.
 _SEEDING = Lock()
@@ -69,7 +63,6 @@ def sweep(
     bf16: bool = False,
     stacked: bool | None = None,
     chunk: int | None = None,
-    cache: str | Path | None = None,
     progress: bool = True,
     **settings: Any,
 ) -> pd.DataFrame:
@@ -99,9 +92,6 @@ def sweep(
         chunk: runs in a chunk; without, as many as a processor's cache holds. Chunks go through
             joblib, so under `joblib.parallel_config` they run on any backend it knows, a Dask
             cluster among them; where a worker is lost, its chunk is trained anew.
-        cache: a folder that keeps each chunk when it is finished, so that an interrupted sweep,
-            called again, goes on where it stopped. A chunk is known by its rates, settings, first
-            weights and minibatches, and by the losses at the start, not by the code they come from.
         progress: show a progress bar for each chunk.
         **settings: the optimizer's other arguments by torch's names (momentum, betas, …); a list
             of values is one more axis of the grid.
@@ -115,8 +105,7 @@ def sweep(
         lost run's figures are missing; the others never notice.
 
     Raises:
-        ValueError: an argument is empty, out of range, or not one the optimizer knows, or a file
-            of the cache is damaged.
+        ValueError: an argument is empty, out of range, or not one the optimizer knows.
     """
     axes = _axes(optimizer, settings)
     named = {"constant": Constant()} if schedules is None else dict(schedules)
@@ -152,8 +141,8 @@ def sweep(
     parts = [runs[i : i + chunk] for i in range(0, len(runs), chunk)]
     # Which kernels may be used is one setting for all threads: chunks in threads find it made here.
     with job.attention():
-        found = dict(_finished(job, parts, None if cache is None else Cache(cache)))
-    tables = [_named(found[i], part) for i, part in enumerate(parts)]
+        found = Parallel()(delayed(job)(part) for part in parts)
+    tables = [_named(table, part) for table, part in zip(found, parts, strict=True)]
     return pd.concat(tables, ignore_index=True).astype({"diverged_at": "Int64"})
 
 
@@ -178,26 +167,6 @@ def final(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[frame["step"] == frame["step"].max()].reset_index(drop=True)
 
 
-def as_planned(frame: pd.DataFrame, schedules: Mapping[str, Callable[[int], float]]) -> bool:
-    """Whether each rate that a sweep recorded is the planned one: peak × schedule.
-
-    Args:
-        frame: rows of a sweep, whole or in part. Rows of lost runs hold no rate and are left out.
-        schedules: name → factor of the peak rate at t, as the sweep was given.
-
-    Raises:
-        ValueError: no row holds a rate, or a row's schedule is not among `schedules`.
-    """
-    rows = frame[frame["rate"].notna()]
-    if rows.empty:
-        raise ValueError("frame holds no rate: every run of it was lost")
-    if unknown := set(rows["schedule"]) - set(schedules):
-        refuse("schedules", [*schedules], f"also {', '.join(sorted(unknown))}, which frame holds")
-    moments = zip(rows["schedule"], rows["step"], strict=True)
-    factors = [float(schedules[name](step - 1)) for name, step in moments]
-    return bool(np.allclose(rows["rate"], rows["peak"] * factors, rtol=1e-12, atol=0))
-
-
 def _distinct(name: str, values: Iterable[Any], kind: Any = None) -> list[Any]:
     found = list(values)
     if not found or len(set(found)) != len(found):
@@ -205,26 +174,6 @@ def _distinct(name: str, values: Iterable[Any], kind: Any = None) -> list[Any]:
     for value in found:
         check_argument(name, value, kind)
     return found
-
-
-def _finished(
-    job: "_Job", parts: list[list["_One"]], cache: Cache | None
-) -> Iterator[tuple[int, pd.DataFrame]]:
-    """Number and table of each chunk: first what the cache holds, then the others as they end."""
-    todo = dict(enumerate(parts))
-    if cache is not None:
-        seen: dict[int, list[Any]] = {}
-        names = {i: job.fingerprint(part, seen) for i, part in todo.items()}
-        for i, name in names.items():
-            table = cache.get(name)
-            if table is not None:
-                del todo[i]
-                yield i, table
-    work = Parallel(return_as="generator_unordered")
-    for i, table in work(delayed(job)(i, part) for i, part in todo.items()):
-        if cache is not None:
-            cache.put(names[i], table)
-        yield i, table
 
 
 def _named(table: pd.DataFrame, runs: list["_One"]) -> pd.DataFrame:
@@ -278,41 +227,14 @@ class _Job:
     stacked: bool
     progress: bool
 
-    def __call__(self, i: int, runs: list[_One]) -> tuple[int, pd.DataFrame]:
+    def __call__(self, runs: list[_One]) -> pd.DataFrame:
         with self.attention():  # again, for chunks that run in another process
-            return i, self._train(runs)
+            return self._train(runs)
 
     def attention(self) -> AbstractContextManager[None]:
         """The kernels for attention. vmap has no rule for a CPU's fused one, called flash there."""
         known = [SDPBackend.MATH, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.CUDNN_ATTENTION]
         return sdpa_kernel(known) if self.stacked else nullcontext()
-
-    def fingerprint(self, runs: list[_One], seen: dict[int, list[Any]]) -> str:
-        """A name for what the chunk computes; `seen` keeps what is known of each seed."""
-        for seed in {run.seed for run in runs} - seen.keys():
-            with _SEEDING:
-                model = self.model(seed).train()
-            draw = self.batches(seed)
-            x, y = draw(0)
-            with torch.no_grad():
-                start = {"loss": self.loss(model(x), y)}
-                start |= self.evaluate(model.eval()) if self.evaluate else {}
-            seen[seed] = [*model.parameters(), *model.buffers(), x, y]
-            seen[seed] += [p.requires_grad for p in model.parameters()]
-            seen[seed] += [*draw(self.steps // 2), *draw(self.steps - 1)]
-            # Another processor may round these in another way.
-            seen[seed] += [f"{name} {float(value):.5g}" for name, value in start.items()]
-        kind = f"{self.optimizer.__module__}.{self.optimizer.__qualname__}"
-        code = [Path(file).read_text(encoding="utf-8") for file in _CODE]
-        parts: list[Any] = [torch.__version__, *code, kind]
-        parts += [self.steps, self.every, self.first, self.clip, self.bf16, self.stacked]
-        factors = {run.schedule: self._factors(run.schedule) for run in runs}
-        for run in runs:
-            parts += [run.peak, run.settings, factors[run.schedule], *seen[run.seed]]
-        return fingerprint(parts)
-
-    def _factors(self, name: str) -> np.ndarray:
-        return np.array([factor(self.schedules[name], t) for t in range(self.steps)])
 
     def _train(self, runs: list[_One]) -> pd.DataFrame:
         seeds = sorted({run.seed for run in runs})
@@ -321,8 +243,8 @@ class _Job:
         models = [made[run.seed] for run in runs]
         refuse_unstackable(models[0].train())
         draws = {seed: self.batches(seed) for seed in seeds}
-        factors = {name: self._factors(name) for name in {run.schedule for run in runs}}
-        rates = np.array([run.peak * factors[run.schedule] for run in runs])
+        plans = {n: factors(self.schedules[n], self.steps) for n in {run.schedule for run in runs}}
+        rates = np.array([run.peak * plans[run.schedule] for run in runs])
 
         drawn = [minibatch(draw, 0) for draw in draws.values()]
         places = np.array([seeds.index(run.seed) for run in runs])

@@ -30,7 +30,7 @@ from lrcourse.data import minibatch
 from lrcourse.runs import Recorder, Run
 from lrcourse.schedules import Schedule
 
-__all__ = ["Clock", "processes", "progress_bar", "train"]
+__all__ = ["Clock", "factor", "factors", "processes", "progress_bar", "train"]
 
 
 def train(
@@ -234,7 +234,7 @@ class Clock:
         self.factors = np.ones(steps)
         self.scheduler = schedule if isinstance(schedule, LRScheduler) else None
         if schedule is not None and not isinstance(schedule, LRScheduler):
-            self.factors = _factors(schedule, steps)  # what is no factor is refused at once
+            self.factors = factors(schedule, steps)  # what is no factor is refused at once
             for group in optimizer.param_groups:  # the peaks are what stands there now; without
                 group["initial_lr"] = group["lr"]  # this, LambdaLR takes those of an earlier run
             # Asked again at its time: what it gives may depend on what was heard meanwhile. After
@@ -313,7 +313,8 @@ def factor(schedule: Callable[[int], float], t: int) -> float:
     return float(value)
 
 
-def _factors(schedule: Callable[[int], float], steps: int) -> np.ndarray:
+def factors(schedule: Callable[[int], float], steps: int) -> np.ndarray:
+    """What a schedule gives the first `steps` updates, each as by `factor`."""
     if isinstance(schedule, Schedule):  # all at once
         return schedule(np.arange(steps))
     return np.array([factor(schedule, t) for t in range(steps)])

@@ -75,7 +75,7 @@ def test_each_chapter_is_run_twice_and_fast_runs_none():
         mine = [job for job in everything if job.command[:2] == ("tools.notebooks", command)]
         assert {job.command[-1] for job in mine} == numbers and len(mine) == len(numbers)
     assert {job.name for job in everything} > {job.name for job in fast}
-    modules = {"ruff", "mypy", "pytest", "lrcourse.experiments"}
+    modules = {"ruff", "mypy", "pytest", "tools.record"}
     assert {job.command[0] for job in fast} == modules
     assert not any("tests/browser" in job.command for job in fast)
 

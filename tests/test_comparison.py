@@ -6,12 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
-from lrcourse.comparison import best, compare, leaders
 from lrcourse.evidence import paired
 from lrcourse.schedules import Constant, Linear
 from lrcourse.sweeps import final, sweep
+from tools.record.comparison import best, compare, holm, leaders
 
 
 class Point(nn.Module):
@@ -154,3 +156,13 @@ def test_best_tunes_each_group_and_refuses_the_edge():
     # A peak that loses one seed must not win with the other one.
     frame.loc[frame.eval("schedule == 'a' and peak == 1 and seed == 1"), "loss"] = np.nan
     assert best(frame, "loss").loc["a", ["peak", "optimum"]].tolist() == pytest.approx([2, 2**0.2])
+
+
+@given(st.dictionaries(st.text(max_size=3), st.floats(0, 1), min_size=1, max_size=6))
+def test_holm_is_never_below_the_p_value_nor_above_bonferronis(p_values):
+    found = holm(p_values)
+    assert found.keys() == p_values.keys()
+    for name, p in p_values.items():
+        assert p <= found[name] <= min(1.0, len(p_values) * p)
+    by_size = sorted(p_values, key=p_values.__getitem__)
+    assert [found[name] for name in by_size] == sorted(found.values())

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lrcourse import data
-from lrcourse.data import Minibatches, corpus, digits, python_source, sympy_corpus, sympy_text
+from lrcourse.data import Minibatches, corpus, digits, sympy_corpus, sympy_text
 from lrcourse.models import MLP
 
 
@@ -31,11 +31,6 @@ def test_data_and_models():
     images = digits()
     assert len(images.x) + len(images.x_test) == 1797
     assert images.x.mean(0).abs().max() < 1e-6
-    text = python_source(100_000)
-    assert text.dtype == torch.uint8 and text.shape == (100_000,)
-    assert b"import" in text.numpy().tobytes()
-    with pytest.raises(ValueError, match="limit"):
-        python_source(0)
     state = torch.get_rng_state()
     a, b, c = MLP((4, 3, 2), seed=1), MLP((4, 3, 2), seed=1), MLP((4, 3, 2), seed=2)
     assert torch.equal(torch.get_rng_state(), state)

@@ -12,22 +12,18 @@ from torch.optim import SGD
 from torch.optim.lr_scheduler import OneCycleLR
 
 from lrcourse.evidence import VERDICTS, ClaimError, claim
-from lrcourse.experiments import questions, rechecking, running
-from lrcourse.experiments.__main__ import main
+from lrcourse.experiments import questions
 from lrcourse.experiments.declared import SCALES, AsItComes, Contrast, Experiment, Listener, Part
 from lrcourse.experiments.questions import EXPERIMENTS
-from lrcourse.experiments.rechecking import recheck
-from lrcourse.experiments.recordings import (
-    FOLDER,
-    Recording,
-    provenance,
-    read_recording,
-    write_recording,
-)  # fmt: skip
-from lrcourse.experiments.running import run_experiment
+from lrcourse.experiments.recordings import FOLDER, Recording, provenance, read_recording
 from lrcourse.experiments.tasks import task, trained
 from lrcourse.schedules import Constant, Linear, OneCycle
 from tools import findings
+from tools.record import rechecking, running
+from tools.record.__main__ import main
+from tools.record.rechecking import recheck
+from tools.record.running import run_experiment
+from tools.record.writing import write_recording
 
 PLANS = {"constant": Constant(), "linear": Linear(1, 0, 200)}
 SMALL = {
@@ -44,7 +40,7 @@ ASKED = [
     ),
     Contrast("stopped early", "planned/constant", "planned/constant@best"),
 ]
-TRIAL = Experiment("Does it?", 4, "Nobody 2026", lambda scale: SMALL, lambda parts: ASKED)
+TRIAL = Experiment(lambda scale: SMALL, lambda parts: ASKED, "Does it?", 4, "Nobody 2026")
 
 
 @pytest.fixture
@@ -231,7 +227,7 @@ FRAME = pd.DataFrame({"schedule": ["a", "b"], "seed": [0, 1], "test_loss": [2.5,
 
 
 def test_the_gpu_goes_first_and_what_is_wrong_is_said(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no recording of 'trial'.*experiments run trial"):
+    with pytest.raises(FileNotFoundError, match=r"no recording of 'trial'.*record run trial"):
         read_recording("trial", folder=tmp_path)
     table = write_recording(Recording(FRAME, {"scale": "cpu"}), "trial", "cpu", tmp_path)
     pd.testing.assert_frame_equal(read_recording("trial", folder=tmp_path).frame, FRAME)
@@ -305,8 +301,9 @@ def test_every_recording_that_is_committed_is_whole_and_in_the_readme():
     tables = sorted(FOLDER.glob("*.parquet"))
     assert {path.stem.rsplit("-", 1)[0] for path in tables} == set(EXPERIMENTS)
     for table in tables:
-        recording = read_recording(*table.stem.rsplit("-", 1))
-        assert recording.about["command"] in readme
+        name, scale = table.stem.rsplit("-", 1)
+        recording = read_recording(name, scale)
+        assert f"python -m tools.record run {name} --scale {scale}`" in readme
         for title, part in recording.about["parts"].items():
             assert not part["changed"], f"{table.name}, {title}: by code that is not committed"
         assert np.isfinite([one.difference.mean for one in recording.findings()]).all()

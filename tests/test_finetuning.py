@@ -1,21 +1,30 @@
 """Fine-tuning begins where it says: two checkpoints, one English, and LoRA as peft makes it."""
 
 import hashlib
+import json
 
 import pytest
 import torch
+from safetensors import safe_open
 
 from lrcourse.data import sympy_corpus
 from lrcourse.experiments import finetuning
-from lrcourse.experiments.finetuning import CHECKPOINTS, MODEL, add_lora, begin, pretrained
+from lrcourse.experiments.finetuning import MODEL, WEIGHTS, add_lora, begin, pretrained
 from lrcourse.models import GPT, next_token_loss
+from tools.record.pretraining import CHECKPOINTS
+
+
+def told(name: str) -> dict[str, object]:
+    """Where a checkpoint comes from, as its file says."""
+    with safe_open(WEIGHTS / f"{name}.safetensors", "pt") as file:
+        return dict(json.loads(file.metadata()["about"]))
 
 
 @pytest.mark.parametrize("name", CHECKPOINTS)
 def test_a_checkpoint_is_what_its_file_says(name: str):
-    about, model = finetuning.about(name), pretrained(name)
-    assert about["plan"] == repr(CHECKPOINTS[name]) and about["peak"] == finetuning.PEAK
-    assert about["command"] == f"python -m {finetuning.__name__}" and not about["changed"]
+    about, model = told(name), pretrained(name)
+    assert about["plan"] == repr(CHECKPOINTS[name]) and about["peak"] == finetuning.PRETRAINED_AT
+    assert not about["changed"]
     assert CHECKPOINTS[name].length == 5000
     sizes = {key: value.shape for key, value in GPT(**MODEL).state_dict().items()}
     assert {key: value.shape for key, value in model.state_dict().items()} == sizes
@@ -25,7 +34,7 @@ def test_a_checkpoint_is_what_its_file_says(name: str):
 
 
 def test_the_cooled_checkpoint_knows_more():
-    losses = {name: finetuning.about(name)["test_loss"] for name in CHECKPOINTS}
+    losses = {name: told(name)["test_loss"] for name in CHECKPOINTS}
     assert losses["decayed"] < losses["plateau"] - 0.1
 
 
@@ -67,7 +76,7 @@ def test_lora_begins_as_the_base_does_and_trains_only_its_pairs(rank: int):
 
 
 def test_what_is_unknown_is_refused_in_words():
-    with pytest.raises(ValueError, match="checkpoint is 'best', expected one of plateau, decayed"):
+    with pytest.raises(ValueError, match="checkpoint is 'best', expected 'decayed' or 'plateau'"):
         pretrained("best")
     with pytest.raises(ValueError, match="rank is 0"):
         add_lora(pretrained(), 0)

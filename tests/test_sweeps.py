@@ -14,13 +14,13 @@ from torch.optim.swa_utils import AveragedModel
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lrcourse import sweeps
-from lrcourse.comparison import best
 from lrcourse.data import Minibatches, _order, corpus, digits
 from lrcourse.models import GPT, MLP, next_token_loss
 from lrcourse.schedules import Constant, Cosine, Warmup
 from lrcourse.stacking import stack
-from lrcourse.sweeps import as_planned, final, stacks, sweep
+from lrcourse.sweeps import final, stacks, sweep
 from lrcourse.training import train
+from tools.record.comparison import as_planned, best
 
 STEPS = 24
 data = digits(torch.float64)

@@ -22,7 +22,7 @@ STAGES = {
     "types": (15, "mypy"),
     "unit tests": (45, f"{UNIT} -m 'not slow'"),
     "slow unit tests": (75, f"{UNIT} -m slow"),
-    "recordings": (60, "lrcourse.experiments recheck"),
+    "recordings": (60, "tools.record recheck"),
     "notebook checks": (30, "pytest tests/test_notebooks.py"),
 }
 THOROUGH = {"browser": (150, "pytest -rs tests/browser")}

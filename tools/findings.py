@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from lrcourse import plots
-from lrcourse.comparison import leaders, per_cent
 from lrcourse.evidence import Finding
 from lrcourse.experiments.declared import Contrast
 from lrcourse.experiments.questions import EXPERIMENTS
 from lrcourse.experiments.recordings import FOLDER, Recording, read_recording
 from lrcourse.files import ROOT, write_whole
+from tools.record.comparison import leaders, per_cent
 
 __all__ = [
     "ANSWERS",
@@ -58,7 +58,7 @@ _HEAD = (
     "**How far it reaches.** All models are small, because everything here can be run again "
     "on a laptop, and all learn from one text, the source of sympy, byte by byte (and one goes on "
     "with English). What larger models do is said where a paper says it. "
-    "`python -m lrcourse.experiments show NAME` prints the tuning behind a section, `run NAME` "
+    "`python -m tools.record show NAME` prints the tuning behind a section, `run NAME` "
     "makes it anew, and `recheck` repeats a part of it, as the course's own tests do. "
     "The [list of all claims](claims.md) that the "
     "chapters run is an appendix to this page. [Open questions](open_questions.md) are what nobody "

@@ -7,16 +7,19 @@ four different lists of rates. This is the one place where that is written down,
 - `PHRASES` says how to write a library's schedule with ours;
 - `DIFFERENCES` lists the cases in which the nearest schedule of ours gives another number.
 
-The tests run all of it against the installed versions: a phrase that stops being right, a
-difference that disappears and a schedule that nobody has considered each make one fail.
-transformers and keras are imported where they are first needed, not before.
+The last two are data, in `conventions.toml`. The tests run all of it against the installed
+versions: a phrase that stops being right, a difference that disappears and a schedule that nobody
+has considered each make one fail. transformers and keras are imported where they are first needed,
+not before.
 """
 
 import os
 import sys
+import tomllib
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
@@ -25,27 +28,14 @@ from unittest import mock
 import numpy as np
 from torch.optim import lr_scheduler as lrs
 
+from lrcourse import schedules
 from lrcourse.arguments import refuse
-from lrcourse.schedules import (
-    Constant,
-    Cosine,
-    CosineRestarts,
-    Exponential,
-    FloatArray,
-    InverseSqrt,
-    Linear,
-    MultiStep,
-    OneCycle,
-    Plateau,
-    Polynomial,
-    Warmup,
-    recorded,
-    values,
-    wsd,
-)
+from lrcourse.schedules import Cosine, FloatArray, Plateau, Warmup, recorded, values
 
 __all__ = ["DIFFERENCES", "PHRASES", "WARMUP_THEN_COSINE", "Disagreement", "Habits"]
 __all__ += ["from_keras", "from_nanogpt", "from_torch", "from_transformers", "habits"]
+
+_TOLD = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 
 
 # ------------------------------------------------------------- the rates that each library gives
@@ -214,30 +204,7 @@ def habits(library: str, warmup: int = 4, length: int = 20) -> Habits:
 
 # --------------------------------------------------------------------- how to say theirs with ours
 
-PHRASES: Mapping[str, Mapping[str, str]] = {
-    "transformers": {
-        "constant": "Constant()",
-        "constant_with_warmup": "Warmup(W) >> Constant()",
-        "linear": "Warmup(W) >> Linear(1, 0, N - W)",
-        "cosine": "Warmup(W) >> Cosine(N - W)",
-        "cosine_with_min_lr": "Warmup(W) >> Cosine(N - W, end)",
-        "cosine_warmup_with_min_lr": "Warmup(W - 1, 1 / W) >> Cosine(N - W, end)",
-        "cosine_with_restarts": (
-            "Warmup(W) >> CosineRestarts((N - W) // k).take(N - W) >> Constant(0)"
-        ),
-        "polynomial": "Warmup(W) >> Polynomial(1, end, N - W, power)",
-        "inverse_sqrt": "InverseSqrt(W)",
-        "warmup_stable_decay": "Warmup(W, end) >> Constant(1, N - W - D) >> Cosine(D, end)",
-    },
-    "keras": {
-        "CosineDecay": "Warmup(W, start) >> Cosine(N, end)",
-        "CosineDecayRestarts": "CosineRestarts(N, k, end)",
-        "ExponentialDecay": "Exponential(r).stretch(N)",
-        "InverseTimeDecay": "InverseTime(r).stretch(N)",
-        "PiecewiseConstantDecay": "Constant(1, m + 1) >> Constant(r)",
-        "PolynomialDecay": "Polynomial(1, end, N, power)",
-    },
-}
+PHRASES: Mapping[str, Mapping[str, str]] = _TOLD["phrases"]
 """Library → its schedule → the same with ours, up to the end of the run and for common settings.
 
 W is the warmup and N the length, as the library counts them; the other letters are settings of it.
@@ -292,19 +259,14 @@ def _or_error(look: Callable[[], Any]) -> float | str:
         return type(error).__name__
 
 
-def _by(rates: Callable[..., FloatArray], *args: Any, **settings: Any) -> Any:
-    """Theirs, by one of the functions above, which is told the number of updates first."""
-    return lambda n: rates(n, *args, **settings)
+# What the table calls, beside the functions above.
 
 
-def _made(make: Callable[[Any], Any]) -> Callable[[int], FloatArray]:
-    """Theirs, by what makes a scheduler of torch for an optimizer."""
-    return lambda n: recorded(make, n, 1.0)
-
-
-def _after_warmup(build: Callable[[Any], Any]) -> Callable[[int], FloatArray]:
+def _after_warmup(n: int, build: Callable[[Any], Any]) -> FloatArray:
     """A SequentialLR that warms up from a tenth in 5 updates, and then is what `build` makes."""
-    return _made(lambda o: lrs.SequentialLR(o, [lrs.LinearLR(o, 0.1, 1.0, 5), build(o)], [5]))
+    return recorded(
+        lambda o: lrs.SequentialLR(o, [lrs.LinearLR(o, 0.1, 1.0, 5), build(o)], [5]), n, 1.0
+    )
 
 
 def _jump_to_a_restart(n: int) -> FloatArray:
@@ -337,88 +299,14 @@ def _nested(o: Any) -> Any:
     return lrs.SequentialLR(o, [first, lrs.ExponentialLR(o, 0.9)], [10])
 
 
-DIFFERENCES = [
-    Disagreement("torch LinearLR", "no warmup from 0", 0,
-        lambda: Warmup(4), _by(from_torch, "LinearLR", 0.0, 1.0, 4)),
-    Disagreement("torch CosineAnnealingLR", "climbs again past T_max", 20,
-        lambda: Cosine(10), _by(from_torch, "CosineAnnealingLR", 10)),
-    Disagreement("torch CosineAnnealingLR", "T_max may not be 0", 1,
-        lambda: Cosine(0), _by(from_torch, "CosineAnnealingLR", 0)),
-    Disagreement(
-        "torch CosineAnnealingWarmRestarts", "step(t) can miss a restart by a hair", 121,
-        lambda: CosineRestarts(1, 3), _jump_to_a_restart),
-    Disagreement("torch OneCycleLR", "with a linear way down, goes below 0 past its end", 10,
-        lambda: OneCycle(10, anneal_strategy="linear"),
-        _by(from_torch, "OneCycleLR", 1.0, 10, anneal_strategy="linear")),
-    Disagreement("torch OneCycleLR", "refuses a step after that", 11,
-        lambda: OneCycle(10), _by(from_torch, "OneCycleLR", 1.0, 10)),
-    Disagreement("torch OneCycleLR", "the rise may not take one step", 0,
-        lambda: OneCycle(10, pct_start=0.1), _by(from_torch, "OneCycleLR", 1.0, 10, pct_start=0.1)),
-    Disagreement("torch ConstantLR", "cannot come back from factor 0", 3,
-        lambda: Constant(0.0, 3) >> Constant(), _by(from_torch, "ConstantLR", 0.0, 3)),
-    Disagreement("torch MultiStepLR", "takes milestones in any order", 4,
-        lambda: MultiStep([6, 3]), _by(from_torch, "MultiStepLR", [6, 3])),
-    Disagreement("torch ReduceLROnPlateau", "skips cuts of 1e-8 or less", 2,
-        _our_cuts, _cuts_of_a_tiny_rate),
-    Disagreement("torch ChainedScheduler", "a LambdaLR in it overwrites the others", 4,
-        lambda: Exponential(0.5) * Warmup(4),
-        _made(lambda o: lrs.ChainedScheduler(
-            [lrs.ExponentialLR(o, 0.5), lrs.LambdaLR(o, Warmup(4))]))),
-    Disagreement("torch ChainedScheduler", "no product if a cosine has a floor", 10,
-        lambda: Exponential(0.9) * Cosine(10, 0.1),
-        _made(lambda o: lrs.ChainedScheduler(
-            [lrs.ExponentialLR(o, 0.9), lrs.CosineAnnealingLR(o, 10, 0.1)]))),
-    Disagreement("torch SequentialLR", "one in another is a step early", 4,
-        lambda: Warmup(5, 0.1) >> Constant(1.0, 5) >> Exponential(0.9), _made(_nested)),
-    Disagreement("torch SequentialLR", "building a OneCycleLR part lowers the others", 0,
-        lambda: Warmup(5, 0.1) >> OneCycle(20),
-        _after_warmup(lambda o: lrs.OneCycleLR(o, 1.0, 20))),
-    Disagreement("torch SequentialLR", "a MultiplicativeLR part goes on from the one before", 5,
-        lambda: Warmup(5, 0.1) >> Exponential(0.9),
-        _after_warmup(lambda o: lrs.MultiplicativeLR(o, lambda t: 0.9))),
-    Disagreement("transformers cosine", "climbs again past the end", 10,
-        lambda: Warmup(2) >> Cosine(4), _by(from_transformers, "cosine", 2, 6)),
-    Disagreement(
-        "transformers cosine", "no step left after the warmup: jumps between 1 and 0", 6,
-        lambda: Warmup(5) >> Cosine(0), _by(from_transformers, "cosine", 5, 5)),
-    Disagreement("transformers linear", "no step left after the warmup: falls to 0", 5,
-        lambda: Warmup(5) >> Linear(1, 0, 0), _by(from_transformers, "linear", 5, 5)),
-    Disagreement("transformers cosine_with_restarts", "can miss a restart by a hair", 30,
-        lambda: CosineRestarts(2),
-        _by(from_transformers, "cosine_with_restarts", 0, 44, num_cycles=22)),
-    Disagreement(
-        "transformers cosine_warmup_with_min_lr", "warms up from 1/W, ends an update early", 0,
-        lambda: Warmup(4) >> Cosine(6, 0.1),
-        _by(from_transformers, "cosine_warmup_with_min_lr", 4, 10, min_lr_rate=0.1)),
-    Disagreement("transformers polynomial", "ends at a rate, 1e-7, and not at a factor", 10,
-        lambda: Polynomial(1, 0, 10),
-        lambda n: from_transformers(n, "polynomial", 0, 10, lr=1e-6) / 1e-6),
-    Disagreement("transformers polynomial", "no step left after the warmup: an error", 5,
-        lambda: Warmup(5) >> Polynomial(1, 0, 0), _by(from_transformers, "polynomial", 5, 5)),
-    Disagreement("transformers inverse_sqrt", "without warmup it takes 10 000 for it", 0,
-        lambda: InverseSqrt(0), _by(from_transformers, "inverse_sqrt", 0)),
-    Disagreement("transformers warmup_stable_decay", "warms up from the floor, not from 0", 0,
-        lambda: wsd(12, 4, 4, Cosine, 0.1),
-        _by(from_transformers, "warmup_stable_decay", 4, 12, num_decay_steps=4, min_lr_ratio=0.1)),
-    Disagreement(
-        "transformers warmup_stable_decay", "cools down along a cosine unless told otherwise", 9,
-        lambda: wsd(12, 4, 4),
-        _by(from_transformers, "warmup_stable_decay", 4, 12, num_decay_steps=4)),
-    Disagreement("keras CosineDecay", "warmup_steps without warmup_target: no warmup", 0,
-        lambda: Warmup(4) >> Cosine(10), _by(from_keras, "CosineDecay", 1.0, 10, warmup_steps=4)),
-    Disagreement("keras CosineDecayRestarts", "each cycle twice as long unless told otherwise", 8,
-        lambda: CosineRestarts(4), _by(from_keras, "CosineDecayRestarts", 1.0, 4)),
-    Disagreement("keras PiecewiseConstantDecay", "a boundary acts one update later", 3,
-        lambda: MultiStep([3], 0.1), _by(from_keras, "PiecewiseConstantDecay", [3], [1.0, 0.1])),
-    Disagreement("keras PolynomialDecay", "ends at a rate, 1e-4, and not at a factor", 10,
-        lambda: Polynomial(1, 0, 10),
-        lambda n: from_keras(n, "PolynomialDecay", 1e-3, 10) / 1e-3),
-    Disagreement("keras PolynomialDecay", "cycle=True: a cycle's first update is at the floor", 4,
-        lambda: Polynomial(1, 0.1, 4).take(4) >> Polynomial(0.55, 0.1, 4),
-        _by(from_keras, "PolynomialDecay", 1.0, 4, 0.1, cycle=True)),
-    Disagreement("nanoGPT style", "warms up from 1/(W + 1)", 0,
-        lambda: Warmup(4) >> Cosine(6), _by(from_nanogpt, 4, 10)),
-]  # fmt: skip
+def _case(where: str, what: str, at: int, ours: str, theirs: str) -> Disagreement:
+    names = vars(schedules) | globals()
+    return Disagreement(
+        where, what, at, eval(f"lambda: {ours}", names), eval(f"lambda n: {theirs}", names)
+    )
+
+
+DIFFERENCES = [_case(**told) for told in _TOLD["differences"]]
 """Every difference that we know of, with the case that shows it: ours and theirs, the same request.
 
 Lengths and warmups are given as the library counts them.

@@ -1,19 +1,18 @@
 """Checks of chapter 01, Gradient descent."""
 
-from collections.abc import Generator
 from typing import Any
 
 import numpy as np
 
 from lrcourse.evidence import above, measured
 from lrcourse.exercises.contest import name_of, post, rates_of
-from lrcourse.exercises.engine import Hint, Hints, is_number
+from lrcourse.exercises.engine import Hints, is_number
 from lrcourse.landscapes import Quadratic, descend
 
 STEPS, VALLEYS, BASELINE = 60, 16, 0.00195
 
 
-def check_01_open(answer: Any) -> Generator[Hint, None, str]:
+def check_01_open(answer: Any) -> Hints:
     """Rates and a momentum that leave a tenth of the loss, in valleys drawn from the entry."""
     if not (isinstance(answer, tuple) and len(answer) == 2):
         yield "Two things are asked for, as in (mine, 0.9): a function of t, and a momentum."

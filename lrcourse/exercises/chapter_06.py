@@ -1,16 +1,15 @@
 """Checks of chapter 06, Cosine."""
 
-from collections.abc import Generator
 from typing import Any
 
 import numpy as np
 
 from lrcourse.exercises.contest import Contest, rates_of
-from lrcourse.exercises.engine import Hint, Hints, parting, rates_under
+from lrcourse.exercises.engine import Hints, parting, rates_under
 from lrcourse.schedules import Cosine, Warmup, values
 
 
-def check_06_open(answer: Any) -> Generator[Hint, None, str]:
+def check_06_open(answer: Any) -> Hints:
     """Rates that follow a cosine planned too short, and end below one that was planned right."""
     made = values(Cosine(1000), 500, peak=0.012)
     rates = yield from rates_of(answer, 500)

@@ -1,6 +1,5 @@
 """Checks of chapter 07, Cycles."""
 
-from collections.abc import Generator
 from typing import Any
 
 import numpy as np
@@ -9,11 +8,11 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from lrcourse.data import digits
 from lrcourse.exercises.contest import Contest, rates_of
-from lrcourse.exercises.engine import Hint, Hints, one_weight
+from lrcourse.exercises.engine import Hints, one_weight
 from lrcourse.schedules import OneCycle, values
 
 
-def check_07_open(answer: Any) -> Generator[Hint, None, str]:
+def check_07_open(answer: Any) -> Hints:
     """Rates that end lower than four equal restarts, and come down as often on the way."""
     rates = yield from rates_of(answer, 1200)
     if (found := bottoms(rates)) < 3:

@@ -1,6 +1,6 @@
 """Checks of chapter 08, Listening to the loss."""
 
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from lrcourse.data import digits
 from lrcourse.exercises.contest import Contest
-from lrcourse.exercises.engine import Hint, Hints, one_weight, rates_used
+from lrcourse.exercises.engine import Hints, one_weight, rates_used
 from lrcourse.experiments.declared import Listener
 from lrcourse.files import fingerprint
 from lrcourse.models import MLP
@@ -27,7 +27,7 @@ def _rates(metrics: Any, **settings: Any) -> np.ndarray:
     return np.array(rates)
 
 
-def check_08_open(answer: Any) -> Generator[Hint, None, str]:
+def check_08_open(answer: Any) -> Hints:
     """A listener that reads a tenth of a noisy one's text and ends lower than a constant rate."""
     if not isinstance(answer, Mapping):
         yield "A dictionary is asked for: peak, windows, every, and settings of the scheduler."

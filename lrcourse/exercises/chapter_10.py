@@ -1,6 +1,5 @@
 """Checks of chapter 10, Adaptive optimizers."""
 
-from collections.abc import Generator
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from lrcourse.data import digits, sympy_text
 from lrcourse.exercises.contest import Contest
-from lrcourse.exercises.engine import Hint, Hints, update, weights
+from lrcourse.exercises.engine import Hints, update, weights
 from lrcourse.experiments.recordings import read_recording
 from lrcourse.experiments.repeating import run_again
 from lrcourse.files import fingerprint
@@ -45,7 +44,7 @@ def _end(answer: Any, seed: int) -> float:
     return loss if np.isfinite(loss) else np.nan
 
 
-def check_10_open(answer: Any) -> Generator[Hint, None, str]:
+def check_10_open(answer: Any) -> Hints:
     """A loop that trains the small network, and ends below AdamW along a line."""
     if not callable(answer) or isinstance(answer, type):
         yield "A function is asked for: of a model, its minibatches and the number of updates."

@@ -1,16 +1,15 @@
 """Checks of chapter 11, Warmup."""
 
-from collections.abc import Generator
 from typing import Any
 
 import numpy as np
 
 from lrcourse.exercises.contest import Contest, rates_of
-from lrcourse.exercises.engine import Hint, Hints, parting, rates_under
+from lrcourse.exercises.engine import Hints, parting, rates_under
 from lrcourse.schedules import Constant, Linear, values
 
 
-def check_11_open(answer: Any) -> Generator[Hint, None, str]:
+def check_11_open(answer: Any) -> Hints:
     """Rates of three times the best peak of a run without warmup, that end below that run."""
     rates = yield from rates_of(answer, 600)
     if (high := int((rates >= 0.0411).sum())) < 10:

@@ -1,17 +1,16 @@
 """Checks of chapter 12, Noam, and Transformers that need warmup."""
 
-from collections.abc import Generator
 from typing import Any
 
 import numpy as np
 import torch
 
 from lrcourse.exercises.contest import Contest, rates_of
-from lrcourse.exercises.engine import Hint, Hints, parting, rates_used
+from lrcourse.exercises.engine import Hints, parting, rates_used
 from lrcourse.schedules import InverseSqrt, Noam, values
 
 
-def check_12_open(answer: Any) -> Generator[Hint, None, str]:
+def check_12_open(answer: Any) -> Hints:
     """Rates that follow Noam's tail for 800 updates, and end lower than the tail does at 1000."""
     rates = yield from rates_of(answer, 1000)
     tail = values(InverseSqrt(100), 1001, peak=0.01275)[1:]  # update t + 1, so none is at rate 0

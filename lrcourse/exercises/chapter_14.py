@@ -1,6 +1,5 @@
 """Checks of chapter 14, The LLM era."""
 
-from collections.abc import Generator
 from typing import Any
 
 import torch
@@ -10,12 +9,12 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from lrcourse.data import digits
 from lrcourse.exercises.contest import Contest, rates_of
-from lrcourse.exercises.engine import Hint, Hints, parting, update, weights
+from lrcourse.exercises.engine import Hints, parting, update, weights
 from lrcourse.models import MLP
 from lrcourse.schedules import Constant, Linear, Warmup, values
 
 
-def check_14_open(answer: Any) -> Generator[Hint, None, str]:
+def check_14_open(answer: Any) -> Hints:
     """Rates that learn at update 900 where they end, and lead below a cosine that knew it."""
     rates = yield from rates_of(answer, 1000)
     peak = rates[100]

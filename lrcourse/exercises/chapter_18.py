@@ -1,6 +1,5 @@
 """Checks of chapter 18, Watching and mending."""
 
-from collections.abc import Generator
 from typing import Any
 
 import numpy as np
@@ -14,13 +13,13 @@ from lrcourse.doctor.reading import gather
 from lrcourse.doctor.signs import diagnose
 from lrcourse.evidence import Difference, measured
 from lrcourse.exercises.contest import post
-from lrcourse.exercises.engine import Hint, Hints, parting, rates_used, update, weights
+from lrcourse.exercises.engine import Hints, parting, rates_used, update, weights
 from lrcourse.files import fingerprint
 from lrcourse.models import MLP
 from lrcourse.schedules import Cosine, Warmup, values
 
 
-def check_18_open(answer: Any) -> Generator[Hint, None, str]:
+def check_18_open(answer: Any) -> Hints:
     """A doctor: a function of a log that names the cause in at least nine of the sixteen cases."""
     if not isinstance(name := answer(log_of("past", 0)), str) or name not in CASES:
         yield f"Of one log it makes {name!r}: it must return one of {', '.join(CASES)}."

@@ -1,12 +1,11 @@
 """Checks of chapter 19, Choosing."""
 
-from collections.abc import Generator
 from typing import Any
 
 import numpy as np
 
 from lrcourse.exercises.contest import Contest
-from lrcourse.exercises.engine import Hint, Hints
+from lrcourse.exercises.engine import Hints
 
 _ENTRIES = ["steady", "lucky", "risky", "poor"]
 _OPEN, _HELD = [3, 1, 4, 15, 9], [26, 5, 35, 8, 97]
@@ -49,7 +48,6 @@ def check_19_repair(answer: Any) -> Hints:
     yield "The choice is right. On which seeds are winner and rival compared?"
 
 
-def check_19_open(answer: Any) -> Generator[Hint, None, str]:
+def check_19_open(answer: Any) -> Hints:
     """Rates for 2500 updates that end lower than a tuned line."""
-    race = Contest("19 open", "proxy", "line", part="2500 updates")
-    return (yield from race.judge(answer))
+    return Contest("19 open", "proxy", "line", part="2500 updates").judge(answer)

@@ -5,7 +5,6 @@ baseline on seeds that are drawn from the entry, so that nobody has seen them: w
 entry to please the last seeds gets others. The same entry always gets the same.
 """
 
-from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from lrcourse.evidence import Difference, Finding, above, measured
-from lrcourse.exercises.engine import Hint
+from lrcourse.exercises.engine import Hints
 from lrcourse.experiments.recordings import Recording, read_recording
 from lrcourse.experiments.repeating import declared, run_again
 from lrcourse.files import fingerprint, write_whole
@@ -48,13 +47,13 @@ class Contest:
         """The small one also where a GPU has made a larger: an entry is trained on the CPU."""
         return read_recording(self.experiment, "cpu")
 
-    def judge(self, entry: Any) -> Generator[Hint, None, str]:
+    def judge(self, entry: Any) -> Hints:
         """Train an entry and put it on the board; hints unless it ends lower, for sure."""
         rates = yield from rates_of(entry, declared(self.recording, self.part).steps)
         peak = rates.max()
         return (yield from self.race(lambda t: float(rates[t] / peak), peak, name_of(rates)))
 
-    def race(self, schedule: Any, peak: float, name: str) -> Generator[Hint, None, str]:
+    def race(self, schedule: Any, peak: float, name: str) -> Hints:
         """Train a schedule, or what listens, at a peak; `name` draws the seeds."""
         entries = {"entry": (schedule, peak), "base": self.tuned}
         ends = run_again(self.recording, entries, seeds=self.seeds(name), part=self.part)
@@ -72,7 +71,7 @@ class Contest:
         first = 10_000 + int(name[:6], 16)
         return range(first, first + self.pairs)
 
-    def place(self, ends: pd.DataFrame, name: str) -> Generator[Hint, None, str]:
+    def place(self, ends: pd.DataFrame, name: str) -> Hints:
         """Put an entry on the board by its test losses beside the baseline's, "entry" and "base";
         hints unless it ends lower, for sure.
         """
@@ -96,7 +95,7 @@ class Contest:
         )
 
 
-def rates_of(entry: Any, steps: int) -> Generator[Hint, None, np.ndarray]:
+def rates_of(entry: Any, steps: int) -> Hints:
     """The rates of an entry; hints where they are none. (Nothing behind a hint is run.)"""
     if not callable(entry):
         yield "A function is asked for: of t, the number of updates made, to the rate."

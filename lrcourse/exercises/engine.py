@@ -9,7 +9,7 @@ that chapter's module and no other.
 
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -24,14 +24,11 @@ from torch.optim import SGD, Optimizer
 
 from lrcourse.schedules import recorded
 
-__all__ = ["Hint", "Hints", "check", "is_number", "names", "number", "parting"]
-__all__ += ["one_weight", "rates_under", "rates_used", "update", "weights"]
+__all__ = ["Hints", "check", "is_number", "names", "one_weight", "parting"]
+__all__ += ["rates_under", "rates_used", "update", "weights"]
 
-Hint = str | None
-"""What one comparison says: None when the answer passes it, else a hint."""
-
-Hints = Iterator[Hint]
-"""What a check yields; the first that is not None is told. It may return words for who is right."""
+Hints = Generator[str, None, Any]
+"""What a check yields; the first is told. It may return words for who is right."""
 
 
 # ------------------------------------------------------------------------------ found by its name
@@ -93,14 +90,12 @@ def check(name: str, answer: Any) -> None:
     print(said.rstrip())
 
 
-def _first(hints: Hints) -> tuple[Hint, str]:
+def _first(hints: Hints) -> tuple[str | None, str]:
     """The first hint, or None and what the check returned."""
-    while True:
-        try:
-            if hint := next(hints):
-                return hint, ""
-        except StopIteration as end:
-            return None, end.value or ""
+    try:
+        return next(hints), ""
+    except StopIteration as end:
+        return None, end.value or ""
 
 
 # ------------------------------------------------------------------------------ kinds of answers
@@ -109,41 +104,6 @@ def _first(hints: Hints) -> tuple[Hint, str]:
 def is_number(answer: Any) -> bool:
     """Whether it may be one number: no text, no True or False, no list."""
     return not isinstance(answer, (str, bool)) and np.ndim(answer) == 0
-
-
-def number(
-    answer: Any,
-    right: float,
-    *,
-    rel: float = 0.01,
-    hint: str = "",
-    slips: Mapping[Any, str] | None = None,
-) -> Hint:
-    """A hint unless `answer` is a number within `rel` of `right`.
-
-    Args:
-        answer: what a learner typed.
-        right: the right answer.
-        rel: by which share of it the answer may be off.
-        hint: what is said of a wrong number.
-        slips: wrong numbers that have a hint of their own, found as closely as the right one.
-    """
-    if not is_number(answer):
-        return "A single number is asked for."
-    value = float(answer)
-
-    def near(other: float) -> bool:
-        return math.isclose(value, other, rel_tol=rel, abs_tol=1e-12)
-
-    if near(right):
-        return None
-    for slip, words in (slips or {}).items():
-        if near(slip):
-            return words
-    for factor, word in ((10, "ten"), (100, "a hundred"), (1000, "a thousand"), (2, "two")):
-        if right and (near(right * factor) or near(right / factor)):
-            return f"You are off by a factor of {word}. {hint}".strip()
-    return hint or "Try again."
 
 
 def parting(mine: ArrayLike, right: ArrayLike, rtol: float = 1e-5) -> int | None:

@@ -1,1 +1,1 @@
-"""Declared comparisons, run, recorded, read back: `python -m lrcourse.experiments`."""
+"""Declared comparisons: what they ask and train, and their recordings, read back and repeated."""

@@ -147,20 +147,20 @@ class Experiment:
     """A question, the runs that answer it, and what is read off them.
 
     Attributes:
+        parts: its parts at a scale; its docstring is `tried`.
+        contrasts: what is read off them; none for runs that a chapter reads by itself.
         asks: the question, as people ask it.
         chapter: the number of the chapter that tells it.
         source: who asked it before, with the paper's own figure.
-        parts: its parts at a scale; its docstring is `tried`.
-        contrasts: what is read off them; none for runs that a chapter reads by itself.
         margin: how large a difference must be to matter, in per cent of the test loss.
         scales: the scales that it is declared for.
     """
 
-    asks: str
-    chapter: int
-    source: str
     parts: Callable[[Scale], Mapping[str, Part]]
     contrasts: Callable[[Mapping[str, Part]], Sequence[Contrast]]
+    asks: str
+    chapter: int
+    source: str = ""
     margin: float = 0.5
     scales: Sequence[Literal["cpu", "gpu"]] = ("cpu",)
 

@@ -1,46 +1,31 @@
-"""What fine-tuning begins with: a small GPT that has learned Python, English to teach it, and LoRA.
-
-    python -m lrcourse.experiments.finetuning
-
-makes `data/pretrained` anew: the GPT at the end of a constant rate, and after a cooldown, in as
-many updates.
-"""
+"""What fine-tuning begins with: a small GPT that knows Python, English to teach it, and LoRA."""
 
 import ast
 import hashlib
-import json
 import re
 import warnings
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
-from torch.optim import AdamW
 
-from lrcourse.arguments import Count, check_argument, refuse
-from lrcourse.data import Corpus, corpus_of, sympy_corpus
-from lrcourse.experiments.recordings import provenance
-from lrcourse.files import ROOT, write_whole
-from lrcourse.machine import device_name
-from lrcourse.models import GPT, next_token_loss
-from lrcourse.schedules import Constant, Schedule, Warmup, wsd
-from lrcourse.training import train
+from lrcourse.arguments import Count, check_argument
+from lrcourse.data import Corpus, corpus_of
+from lrcourse.files import ROOT
+from lrcourse.models import GPT
 
-__all__ = ["CHECKPOINTS", "MODEL", "PEAK", "add_lora", "begin", "english_corpus", "pretrained"]
+__all__ = ["MODEL", "PRETRAINED_AT", "WEIGHTS", "add_lora", "begin", "english_corpus", "pretrained"]
 
-_FOLDER = ROOT / "data" / "pretrained"
+WEIGHTS = ROOT / "data" / "pretrained"
+"""The two checkpoints; `python -m tools.record.pretraining` makes them."""
+
 MODEL: dict[str, Any] = {"vocabulary": 128, "context": 64, "layers": 2, "heads": 4, "width": 64}
-PEAK, _STEPS, _RISE, _COOLDOWN, _BATCH = 0.008, 5000, 100, 1000, 32
-CHECKPOINTS: dict[str, Schedule] = {
-    "plateau": Warmup(_RISE) >> Constant(1, _STEPS - _RISE),
-    "decayed": wsd(_STEPS, _RISE, _COOLDOWN),
-}
-"""The plan of each checkpoint: the same trunk, one of them cooled down."""
+PRETRAINED_AT = 0.008
+"""The peak rate that it was pretrained with."""
 
 
 def pretrained(checkpoint: str = "decayed") -> GPT:
@@ -56,10 +41,9 @@ def pretrained(checkpoint: str = "decayed") -> GPT:
     >>> sum(p.numel() for p in pretrained().parameters())
     111232
     """
-    if checkpoint not in CHECKPOINTS:
-        refuse("checkpoint", checkpoint, f"one of {', '.join(CHECKPOINTS)}")
+    check_argument("checkpoint", checkpoint, Literal["decayed", "plateau"])
     model = GPT(**MODEL)
-    model.load_state_dict(load_file(_FOLDER / f"{checkpoint}.safetensors"))
+    model.load_state_dict(load_file(WEIGHTS / f"{checkpoint}.safetensors"))
     return model
 
 
@@ -87,19 +71,12 @@ def add_lora(model: nn.Module, rank: int, seed: int = 0) -> nn.Module:
 
 
 @cache
-def english_corpus(context: int = 64, limit: int = 100_000, tests: int = 1024) -> Corpus:
+def english_corpus() -> Corpus:
     """English about graphs: whole sentences from the documentation of networkx, without its code.
 
     networkx is pure Python, torch needs it, and `constraints.txt` pins it: everybody has this text.
     A digest of its name says where a file belongs: to train on, for validation or to test with.
-
-    Args:
-        context: characters in a window.
-        limit: characters to train on.
-        tests: windows to test with; a quarter as many for validation.
-
-    Raises:
-        ValueError: an argument is out of range.
+    There are 100 000 characters to train on, and 1024 windows of 64 to test with.
     """
     import networkx
 
@@ -113,7 +90,7 @@ def english_corpus(context: int = 64, limit: int = 100_000, tests: int = 1024) -
             parts[place] += "".join(text for text in found if text not in seen)
             seen |= found.keys()
     train, validation, test = (part.encode("ascii", "ignore") for part in parts)
-    return corpus_of(train[:limit], validation, test, context, MODEL["vocabulary"], tests)
+    return corpus_of(train[:100_000], validation, test, MODEL["context"], MODEL["vocabulary"], 1024)
 
 
 def begin(checkpoint: str | None = "decayed", lora: int = 0, seed: int = 0) -> nn.Module:
@@ -137,36 +114,3 @@ def _sentences(source: str) -> Iterator[str]:
                 letters = sum(c.isalpha() or c == " " for c in text)
                 if re.fullmatch(r"[A-Z].{60,}\.", text) and letters > 0.93 * len(text):
                     yield text + "\n"
-
-
-def _pretrain(name: str) -> None:
-    text = sympy_corpus(MODEL["context"])
-    model = GPT(**MODEL, seed=0)
-    optimizer = AdamW(model.parameters(), lr=PEAK, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
-    run = train(
-        model, text.batches(_BATCH), optimizer, CHECKPOINTS[name], steps=_STEPS,
-        loss=next_token_loss, clip=1.0, norms=False, evaluate=text.score, every=1000,
-    )  # fmt: skip
-    about = provenance(
-        command="python -m lrcourse.experiments.finetuning",
-        plan=repr(CHECKPOINTS[name]),
-        peak=PEAK,
-        batch=_BATCH,
-        device=device_name(torch.device("cpu")),
-        test_loss=round(float(run.evaluations["test_loss"][-1]), 4),
-    )
-    _FOLDER.mkdir(exist_ok=True)
-    with write_whole(_FOLDER / f"{name}.safetensors") as part:
-        save_file(model.state_dict(), part, {"about": json.dumps(about)})
-    print(name, about["test_loss"])
-
-
-def about(checkpoint: str) -> dict[str, object]:
-    """Where a checkpoint comes from, as its file says."""
-    with safe_open(_FOLDER / f"{checkpoint}.safetensors", "pt") as file:
-        return dict(json.loads(file.metadata()["about"]))
-
-
-if __name__ == "__main__":
-    for checkpoint in CHECKPOINTS:
-        _pretrain(checkpoint)

@@ -4,9 +4,11 @@ The margin is half a per cent of the test loss, unless an experiment says otherw
 these models gain from training a tenth longer, and what Hägele et al. (2024) call a match.
 """
 
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,7 @@ from torch.optim import SGD, Adam, Muon, RMSprop
 
 from lrcourse.arguments import Count
 from lrcourse.experiments.declared import AsItComes, Contrast, Experiment, Listener, Part, Scale
-from lrcourse.experiments.finetuning import MODEL, PEAK
+from lrcourse.experiments.finetuning import MODEL, PRETRAINED_AT
 from lrcourse.models import GPT
 from lrcourse.schedules import (
     PLANS,
@@ -36,6 +38,9 @@ from lrcourse.schedules import (
 
 __all__ = ["EXPERIMENTS"]
 
+_Parts = Callable[[Scale], Mapping[str, Part]]
+_Contrasts = Callable[[Mapping[str, Part]], list[Contrast]]
+
 
 def _gpt(
     scale: Scale, plans: Mapping[str, Any], steps: int | None = None, batch: int | None = None,
@@ -56,7 +61,7 @@ def _pair(part: str, a: str, b: str, where: str = "") -> Contrast:
     return Contrast(f"{a} instead of {b}{where}", f"{part}/{a}", f"{part}/{b}")
 
 
-def _each(pairs: Mapping[str, Sequence[str]]) -> Callable[[Mapping[str, Part]], list[Contrast]]:
+def _each(pairs: Mapping[str, Sequence[str]]) -> _Contrasts:
     """In each part: one schedule against each of some others."""
 
     def contrasts(parts: Mapping[str, Part]) -> list[Contrast]:
@@ -903,7 +908,7 @@ def _finetuning(scale: Scale) -> dict[str, Part]:
         "from the plateau": part(line, peaks, checkpoint="plateau"),
         "from nothing": part(line, [4 * peak for peak in peaks], checkpoint=None),
         "at 5e-5": part(line, [5e-5]),
-        "at a tenth of pretraining's peak": part(line, [PEAK / 10]),
+        "at a tenth of pretraining's peak": part(line, [PRETRAINED_AT / 10]),
     }
     for rank in (1, 4, 16):
         found[f"LoRA, rank {rank}"] = part(line, [4 * peak for peak in peaks], lora=rank)
@@ -927,150 +932,49 @@ _COOLDOWNS = ("5 %", "10 %", "20 %", "40 %", "70 %")
 _SHAPES = ("constant", "cosine", "exponential to 10 %", "exponential to 1 %")
 _TENTH = "500 updates of 32, to a tenth"
 
-EXPERIMENTS = {
-    "growth": Experiment(
-        "How much does a decay gain, and what makes it gain more: a larger model or a longer run?",
-        13, "Bergsma et al. 2025; Hägele et al. 2024", _growth, _growth_contrasts,
-        scales=("cpu", "gpu"),
-    ),
-    "schedules": Experiment(
-        "Which schedule, at which peak?", 13, "Hägele et al. 2024: cooldowns match the cosine",
-        _schedules,
-        _each({
-            "constant": ("step", "linear", "cosine-10%", "cosine", "wsd", "inverse-sqrt"),
-            "cosine": ("wsd", "linear"),
-        }),
-        scales=("cpu", "gpu"),
-    ),
-    "shapes": Experiment(
-        "Cosine, exponential or a straight line?", 5,
-        "Defazio et al. 2023: the line is best or close to it", _shapes, _shapes_contrasts,
-    ),
-    "cuts": Experiment(
-        "When should the rate be cut?", 4, "Bi et al. 2024: cuts at 80 and 90 %", _cuts,
-        _cuts_contrasts,
-    ),
-    "horizon": Experiment(
-        "What does a cosine cost that is longer than the run?", 6,
-        "Hoffmann et al. 2022: over 25 % too long ends clearly higher", _horizon,
-        _each(dict.fromkeys(("1.25×", "1.5×", "2×", "5×"), ("1×",))),
-        scales=("cpu", "gpu"),
-    ),
-    "extending": Experiment(
-        "A cosine's run is to be twice as long: how does it go on?", 6,
-        "Ibrahim et al. 2024: raise the rate again, and decay it again", _extending,
-        _extending_contrasts,
-    ),
-    "cooldown": Experiment(
-        "How long should the cooldown be, and which shape?", 14,
-        "Hägele et al. 2024: 10 to 20 % match the cosine; 1 − √ is a little better than a line",
-        _cooldown,
-        _each(dict.fromkeys(_COOLDOWNS, ("cosine",))
-              | {"20 %, 1 − √": ("20 %",), "cosine": ("line",)}),
-        scales=("cpu", "gpu"),
-    ),
-    "branches": Experiment(
-        "Do the branches of one trunk match plans made for each length, and how does a finished "
-        "run go on?", 14,
-        "Hägele et al. 2024: one trunk in place of many runs; Ibrahim et al. 2024: raise the rate "
-        "again", _branches, _branches_contrasts,
-    ),
-    "floor": Experiment(
-        "Down to zero, or to a tenth?", 5,
-        "Bergsma et al. 2025: zero wins from 20 tokens a parameter on", _floor, _floor_contrasts,
-        scales=("cpu", "gpu"),
-    ),
-    "cycles": Experiment(
-        "Do cycles and restarts end lower?", 7,
-        "Smith 2017; Smith and Topin 2018: faster; Loshchilov and Hutter 2017: restarts help",
-        _cycles,
-        _each({
-            "one-cycle": ("linear",), "triangular, base 1/4": ("linear", "constant"),
-            "triangular, base 1/3": ("linear",), "triangular2, base 1/4": ("linear",),
-            "restarts, equal": ("cosine",), "restarts, doubling": ("cosine",),
-        }),
-    ),
-    "speed": Experiment(
-        "Does one-cycle get there in fewer updates?", 7,
-        "Smith and Topin 2017: 92.4 % after 10 000 updates, cuts 91.2 % after 80 000",
-        _speed, _speed_contrasts,
-    ),
-    "plateau": Experiment(
-        "Does a rate that listens to the loss end lower than a plan?", 8, "", _plateau,
-        _plateau_contrasts,
-    ),
-    "stopping": Experiment(
-        "Does early stopping save a decay?", 8, "Prechelt 1998", _stopping, _stopping_contrasts
-    ),
-    "optimizers": Experiment(
-        "Do adaptive optimizers still need a schedule?", 10, "", _optimizers, _optimizers_contrasts
-    ),
-    "averages": Experiment(
-        "Can an average of the weights stand in for a decay?", 10,
-        "Izmailov et al. 2018; Defazio et al. 2024: schedule-free matches a schedule", _averages,
-        _averages_contrasts,
-    ),
-    "muon": Experiment(
-        "Does Muon end lower than AdamW, and does it need a decay and a warmup?", 10,
-        "Jordan et al. 2024; Liu et al. 2025: half the computation for the same loss", _muon,
-        _muon_contrasts,
-    ),
-    "weight-decay": Experiment(
-        "When the rate changes, should the weight decay change with it?", 10,
-        "Wang and Aitchison 2024: keep rate times decay", _weight_decay, _weight_decay_contrasts,
-    ),
-    "warmup": Experiment(
-        "How long should a warmup be, and do large batches need one?", 11,
-        "Goyal et al. 2017: SGD with large batches does", _warmup,
-        _each({"without": ("2 %", "10 %", "40 %")}),
-    ),
-    "scaled-rate": Experiment(
-        "Does a rate that was scaled up with the batch need a warmup?", 11,
-        "Goyal et al. 2017: 32 times the batch, 32 times the rate, and a warmup", _scaled_rate,
-        _each({"without": ("10 %",)}),
-    ),
-    "warmup-length": Experiment(
-        "Is the length of a warmup a share of the run, or a number of updates?", 11,
-        "Ma and Yarats 2019: a number", _warmup_length, _warmup_length_contrasts,
-    ),
-    "qk-norm": Experiment(
-        "What does it cost to normalise queries and keys?", 12,
-        "Wortsman et al. 2023: a wider range of rates", _qk_norm, _qk_norm_contrasts,
-    ),
-    "norms": Experiment(
-        "Which Transformers need warmup?", 12, "Xiong et al. 2020: Post-LN does, Pre-LN does not",
-        _norms, _each({"without warmup": ("with warmup",)}),
-        scales=("cpu", "gpu"),
-    ),
-    "fine-tuning": Experiment(
-        "Fine-tuning: which rate, which schedule, from which checkpoint, and what does LoRA cost?",
-        15, "Hu et al. 2021: LoRA matches full fine-tuning", _finetuning, _finetuning_contrasts,
-    ),
-    "law": Experiment(
-        "Does the schedule alone give the loss curve?", 16, "Tissue et al. 2024", _law, _each({}),
-        scales=("cpu", "gpu"),
-    ),
-    "moving": Experiment(
-        "A peak was tuned for one schedule: where is that of a straight line?", 16,
-        "Schaipp et al. 2025: by the ratio of a convex bound's best peaks", _moving,
-        _moving_contrasts,
-    ),
-    "batch": Experiment(
-        "The batch grows: which rate, and how many updates?", 17,
-        "Goyal et al. 2017: in proportion, for SGD; Malladi et al. 2022: by the root, for Adam",
-        _batch, _ruled,
-    ),
-    "length": Experiment(
-        "The run gets longer: which rate?", 17,
-        "Bjorck et al. 2024: lower, by a power of the length", _length, _length_contrasts,
-    ),
-    "width": Experiment(
-        "The model gets wider: which rate?", 17,
-        "Yang et al. 2022: the same one, in the maximal update parametrization", _width,
-        _width_contrasts,
-    ),
-    "proxy": Experiment(
-        "Can the peak of a long run be found with runs of an eighth of its length?", 19, "",
-        _proxy, _proxy_contrasts,
-    ),
+_DECLARED: dict[str, tuple[_Parts, _Contrasts]] = {
+    "growth": (_growth, _growth_contrasts),
+    "schedules": (_schedules, _each({
+        "constant": ("step", "linear", "cosine-10%", "cosine", "wsd", "inverse-sqrt"),
+        "cosine": ("wsd", "linear"),
+    })),
+    "shapes": (_shapes, _shapes_contrasts),
+    "cuts": (_cuts, _cuts_contrasts),
+    "horizon": (_horizon, _each(dict.fromkeys(("1.25×", "1.5×", "2×", "5×"), ("1×",)))),
+    "extending": (_extending, _extending_contrasts),
+    "cooldown": (_cooldown, _each(
+        dict.fromkeys(_COOLDOWNS, ("cosine",)) | {"20 %, 1 − √": ("20 %",), "cosine": ("line",)}
+    )),
+    "branches": (_branches, _branches_contrasts),
+    "floor": (_floor, _floor_contrasts),
+    "cycles": (_cycles, _each({
+        "one-cycle": ("linear",), "triangular, base 1/4": ("linear", "constant"),
+        "triangular, base 1/3": ("linear",), "triangular2, base 1/4": ("linear",),
+        "restarts, equal": ("cosine",), "restarts, doubling": ("cosine",),
+    })),
+    "speed": (_speed, _speed_contrasts),
+    "plateau": (_plateau, _plateau_contrasts),
+    "stopping": (_stopping, _stopping_contrasts),
+    "optimizers": (_optimizers, _optimizers_contrasts),
+    "averages": (_averages, _averages_contrasts),
+    "muon": (_muon, _muon_contrasts),
+    "weight-decay": (_weight_decay, _weight_decay_contrasts),
+    "warmup": (_warmup, _each({"without": ("2 %", "10 %", "40 %")})),
+    "scaled-rate": (_scaled_rate, _each({"without": ("10 %",)})),
+    "warmup-length": (_warmup_length, _warmup_length_contrasts),
+    "qk-norm": (_qk_norm, _qk_norm_contrasts),
+    "norms": (_norms, _each({"without warmup": ("with warmup",)})),
+    "fine-tuning": (_finetuning, _finetuning_contrasts),
+    "law": (_law, _each({})),
+    "moving": (_moving, _moving_contrasts),
+    "batch": (_batch, _ruled),
+    "length": (_length, _length_contrasts),
+    "width": (_width, _width_contrasts),
+    "proxy": (_proxy, _proxy_contrasts),
 }  # fmt: skip
+_ASKED = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+if unlike := _ASKED.keys() ^ _DECLARED.keys():
+    raise ValueError(f"only in one of questions.py and questions.toml: {', '.join(sorted(unlike))}")
+
+EXPERIMENTS = {n: Experiment(*_DECLARED[n], **_ASKED[n]) for n in _DECLARED}
+"""Name → experiment: what it asks stands in `questions.toml`."""

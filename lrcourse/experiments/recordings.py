@@ -20,17 +20,18 @@ import torch
 
 from lrcourse.evidence import Difference, Finding, paired
 from lrcourse.experiments.declared import Contrast
-from lrcourse.files import ROOT, Cache, reading, refuse_other_format, write_whole
+from lrcourse.files import ROOT, reading, refuse_other_format, write_whole
 from lrcourse.sweeps import final
 
-__all__ = ["FOLDER", "Recording"]
-__all__ += ["as_written", "provenance", "read_recording", "write_provenance", "write_recording"]
+__all__ = ["FOLDER", "FORMAT", "Recording"]
+__all__ += ["digest_of", "provenance", "read_recording", "write_provenance"]
 
 FOLDER = ROOT / "data" / "recordings"
 """Where the course keeps its recordings."""
 
 _SCALES = ("gpu", "cpu")  # the larger one first: that is the one to show
-_FORMAT = 2
+FORMAT = 2
+_CODE = ("lrcourse", "tools/record")  # what the runs of a recording are made by
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,14 +130,16 @@ class Recording:
 
 
 def provenance(**about: Any) -> dict[str, Any]:
-    """`about`, and with it: date (UTC), versions, commit, and a digest of the package's source.
+    """`about`, and with it: date (UTC), versions, commit, and a digest of the code: the package's,
+    and that of what records with it.
 
-    The commit is None outside a git checkout, and `changed` says whether the package or the pins
+    The commit is None outside a git checkout, and `changed` says whether the code or the pins
     differ from it; the digest tells the code apart in either case.
     """
     code = hashlib.sha256()
-    for path in sorted((ROOT / "lrcourse").rglob("*.py")):
-        code.update(path.read_bytes())
+    for folder in _CODE:
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            code.update(path.read_bytes())
     return {
         **about,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -148,15 +151,10 @@ def provenance(**about: Any) -> dict[str, Any]:
             "pandas": pd.__version__,
         },
         "commit": _git("rev-parse", "HEAD"),
-        "changed": bool(_git("status", "--porcelain", "--", "lrcourse", "constraints.txt")),
+        "changed": bool(_git("status", "--porcelain", "--", *_CODE, "constraints.txt")),
         "code": code.hexdigest()[:16],
-        "format": _FORMAT,
+        "format": FORMAT,
     }
-
-
-def as_written(value: Any) -> Any:
-    """`value` as it looks when it has been written to a provenance and read again."""
-    return json.loads(json.dumps(value))
 
 
 def _git(*command: str) -> str | None:
@@ -173,26 +171,11 @@ def write_provenance(path: Path, about: Mapping[str, Any]) -> None:
         part.write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def write_recording(recording: Recording, name: str, scale: str, folder: Path = FOLDER) -> Path:
-    """Write a recording; give the path of its table.
-
-    Args:
-        recording: what to write.
-        name, scale: of the experiment; they make the names of the files.
-        folder: where to, made if need be.
-    """
-    table = folder / f"{name}-{scale}.parquet"
-    Cache(folder).put(table.stem, recording.frame)
-    about = {**recording.about, "format": _FORMAT, "table": _digest(table)}
-    write_provenance(table.with_suffix(".json"), about)
-    return table
-
-
 def read_recording(name: str, scale: str | None = None, folder: Path = FOLDER) -> Recording:
     """Read a recording: that of `scale`, or else the GPU's where there is one.
 
     Raises:
-        FileNotFoundError: nothing is recorded under this name; says with which command it can be.
+        FileNotFoundError: nothing is recorded under this name; says with which command it is made.
         ValueError: a file is damaged, foreign or of a newer format, or the two do not belong
             together.
     """
@@ -201,16 +184,18 @@ def read_recording(name: str, scale: str | None = None, folder: Path = FOLDER) -
     table = next((path for path in tables if path.exists()), None)
     if table is None:
         raise FileNotFoundError(
-            f"no recording of {name!r} in {folder.name}: python -m lrcourse.experiments run {name}"
+            f"no recording of {name!r} in {folder.name}: in a checkout of the course, "
+            f"python -m tools.record run {name} makes it"
         )
     with reading(table.with_suffix(".json"), "the provenance of a recording"):
         about = json.loads(table.with_suffix(".json").read_text(encoding="utf-8"))
         version, digest = about["format"], about["table"]
-    refuse_other_format(table.with_suffix(".json"), version, _FORMAT)
-    if digest != _digest(table):
+    refuse_other_format(table.with_suffix(".json"), version, FORMAT)
+    if digest != digest_of(table):
         raise ValueError(f"{table.name} is damaged, or not the table its provenance speaks of")
     return Recording(pd.read_parquet(table), about)
 
 
-def _digest(path: Path) -> str:
+def digest_of(path: Path) -> str:
+    """What a provenance knows its table by."""
     return hashlib.sha256(path.read_bytes()).hexdigest()

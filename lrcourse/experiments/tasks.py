@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 
-from lrcourse.data import Corpus, Text, sympy_corpus, sympy_text
+from lrcourse.data import Corpus, sympy_corpus, sympy_text
 from lrcourse.experiments.declared import AsItComes, Listener, Part
 from lrcourse.experiments.finetuning import begin, english_corpus
 from lrcourse.models import GPT, NextCharacter, WideNetwork, next_token_loss
@@ -52,23 +52,18 @@ def build_model(part: Part, where: torch.device, seed: int) -> nn.Module:
     return made.to(where)
 
 
-@cache
-def _read(context: int, vocabulary: int, limit: int, where: torch.device | None) -> Text | Corpus:
-    """The text of a part, read once in each process."""
-    if not context:
-        return sympy_text(limit=limit)
-    return sympy_corpus(context, vocabulary).to(where or "cpu")
-
-
 def _text(part: Part, where: torch.device | None = None) -> Any:
+    """The text of a part, on the device where it is trained."""
+    if not part.transformer:
+        return sympy_text(limit=part.limit)
     if part.finetuned is not None:
-        return _english(where)
-    return _read(part.model.get("context", 0), part.model.get("vocabulary", 0), part.limit, where)
+        return _moved(english_corpus(), where or "cpu")
+    return _moved(sympy_corpus(part.model["context"], part.model["vocabulary"]), where or "cpu")
 
 
 @cache
-def _english(where: torch.device | None) -> Corpus:
-    return english_corpus().to(where or "cpu")
+def _moved(text: Corpus, where: torch.device | str) -> Corpus:
+    return text.to(where)
 
 
 def windows(part: Part) -> int:

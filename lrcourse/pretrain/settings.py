@@ -55,7 +55,7 @@ class Settings:
     qk_norm: bool = _flag(False, "normalise queries and keys")
     seed: int = _flag(0, "of the first weights and the batches")
     corpus: str | None = _flag(
-        None, "a text file or folder to learn (default: this Python's source)", type=str
+        None, "a text file or folder to learn (default: the source of sympy)", type=str
     )
 
     def __post_init__(self) -> None:

@@ -8,14 +8,15 @@ import numpy as np
 import torch
 
 from lrcourse.arguments import check_argument
-from lrcourse.comparison import best
 from lrcourse.data import sympy_digest
 from lrcourse.experiments.declared import SCALES, Listener, Part
 from lrcourse.experiments.questions import EXPERIMENTS
-from lrcourse.experiments.recordings import FOLDER, Recording, as_written, read_recording
-from lrcourse.experiments.running import FIRST
+from lrcourse.experiments.recordings import FOLDER, Recording, read_recording
 from lrcourse.experiments.tasks import task, trained
-from lrcourse.sweeps import as_planned, final
+from lrcourse.sweeps import final
+from tools.record.comparison import as_planned, best
+from tools.record.running import FIRST
+from tools.record.writing import as_written
 
 __all__ = ["TOLERANCE", "recheck"]
 

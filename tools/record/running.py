@@ -1,4 +1,4 @@
-"""How a declared experiment is run, part by part, and how a recording is checked by running again.
+"""How a declared experiment is run, part by part, and recorded.
 
 Each part goes through `comparison.compare`, so that the protocol is the course's own, and is
 written down as soon as it is finished: a run that is killed loses one part at most, and the next
@@ -18,21 +18,15 @@ import psutil
 import torch
 
 from lrcourse.arguments import check_argument
-from lrcourse.comparison import compare
 from lrcourse.data import sympy_digest
 from lrcourse.experiments.declared import SCALES, Listener, Part
 from lrcourse.experiments.questions import EXPERIMENTS
-from lrcourse.experiments.recordings import (
-    FOLDER,
-    Recording,
-    as_written,
-    provenance,
-    read_recording,
-    write_recording,
-)  # fmt: skip
+from lrcourse.experiments.recordings import FOLDER, Recording, provenance, read_recording
 from lrcourse.experiments.tasks import build_model, evaluate, task, trained, windows
 from lrcourse.machine import device, device_name
 from lrcourse.sweeps import stacks, sweep
+from tools.record.comparison import compare
+from tools.record.writing import as_written, write_recording
 
 __all__ = ["FIRST", "estimate", "run_experiment"]
 
@@ -116,7 +110,7 @@ def _about(name: str, scale: str, parts: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "experiment": name, "scale": scale, "asks": experiment.asks, "source": experiment.source,
         "margin": experiment.margin, "contrasts": [vars(contrast) for contrast in asked],
-        "command": f"python -m lrcourse.experiments run {name} --scale {scale}",
+        "command": f"python -m tools.record run {name} --scale {scale}",
         "corpus": {"what": "the source of sympy", "digest": sympy_digest()}, "parts": parts,
     }  # fmt: skip
 

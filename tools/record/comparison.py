@@ -3,7 +3,7 @@
 A comparison at one shared rate says which schedule that rate suits, and one seed says what chance
 did. So `compare` first tunes the peak of each schedule on some seeds and, where there is any, on
 validation data; then it trains each at its own best peak with other seeds, the same ones for all,
-and judges by the test data. This is the one protocol of the course, live and recorded.
+and judges by the test data. This is how all recordings of the course are made.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,36 +14,33 @@ import numpy as np
 import pandas as pd
 from torch import Tensor, nn
 
-from lrcourse.arguments import Steps, check_argument, whole_number
-from lrcourse.evidence import Difference, above, holm, paired
-from lrcourse.sweeps import as_planned, final, sweep
+from lrcourse.arguments import Steps, check_argument, refuse, whole_number
+from lrcourse.evidence import Difference, above, paired
+from lrcourse.sweeps import final, sweep
 
-__all__ = ["Comparison", "best", "compare", "leaders", "per_cent"]
+__all__ = ["Comparison", "as_planned", "best", "compare", "holm", "leaders", "per_cent"]
 
 
-def best(frame: pd.DataFrame, value: str, by: str | Sequence[str] = "schedule") -> pd.DataFrame:
-    """The peak rate that gives the lowest mean of `value` over seeds, for each group.
+def best(frame: pd.DataFrame, value: str) -> pd.DataFrame:
+    """The peak rate that gives each schedule the lowest mean of `value` over seeds.
 
     A peak at which any seed diverged is out of the race.
 
     Args:
         frame: one row a run, as `final` gives.
         value: the column to minimise.
-        by: the column or columns that name what is compared.
 
     Returns:
-        Indexed by `by`: peak, mean, se (standard error over seeds), and optimum: the lowest point
-        of the parabola in log peak through the best mean and its two neighbours, a finer estimate
-        of the best rate than the grid's.
+        Indexed by schedule: peak, mean, se (standard error over seeds), and optimum: the lowest
+        point of the parabola in log peak through the best mean and its two neighbours, a finer
+        estimate of the best rate than the grid's.
 
     Raises:
         ValueError: the best peak lies on the edge of the grid, so that a better one may lie
             outside, or every peak diverged.
     """
-    keys = [by] if isinstance(by, str) else list(by)
     rows = []
-    for key, group in frame.groupby(keys, sort=False):
-        name = ", ".join(map(str, key))
+    for name, group in frame.groupby("schedule", sort=False):
         table = group.groupby("peak")[value].agg(["mean", "sem", "count", "size"]).sort_index()
         whole = table[table["count"] == table["size"]]
         if whole.empty:
@@ -53,8 +50,9 @@ def best(frame: pd.DataFrame, value: str, by: str | Sequence[str] = "schedule") 
             raise ValueError(
                 f"the best peak of {name} is {peak:g}, the edge of the grid: widen peaks"
             )
-        rows.append((*key, peak, *whole.loc[peak, ["mean", "sem"]], _lowest(whole["mean"])))
-    return pd.DataFrame(rows, columns=[*keys, "peak", "mean", "se", "optimum"]).set_index(keys)
+        rows.append((name, peak, *whole.loc[peak, ["mean", "sem"]], _lowest(whole["mean"])))
+    columns = ["schedule", "peak", "mean", "se", "optimum"]
+    return pd.DataFrame(rows, columns=columns).set_index("schedule")
 
 
 def _lowest(means: pd.Series) -> float:
@@ -174,6 +172,26 @@ def compare(
     return Comparison(tried, found, compared, value)
 
 
+def as_planned(frame: pd.DataFrame, schedules: Mapping[str, Callable[[int], float]]) -> bool:
+    """Whether each rate that a sweep recorded is the planned one: peak × schedule.
+
+    Args:
+        frame: rows of a sweep, whole or in part. Rows of lost runs hold no rate and are left out.
+        schedules: name → factor of the peak rate at t, as the sweep was given.
+
+    Raises:
+        ValueError: no row holds a rate, or a row's schedule is not among `schedules`.
+    """
+    rows = frame[frame["rate"].notna()]
+    if rows.empty:
+        raise ValueError("frame holds no rate: every run of it was lost")
+    if unknown := set(rows["schedule"]) - set(schedules):
+        refuse("schedules", [*schedules], f"also {', '.join(sorted(unknown))}, which frame holds")
+    moments = zip(rows["schedule"], rows["step"], strict=True)
+    factors = [float(schedules[name](step - 1)) for name, step in moments]
+    return bool(np.allclose(rows["rate"], rows["peak"] * factors, rtol=1e-12, atol=0))
+
+
 def _beyond(grid: pd.DataFrame, value: str) -> dict[str, list[float]]:
     """Two more peaks for each schedule whose best one lies on the edge of the grid."""
     more = {}
@@ -201,3 +219,15 @@ def leaders(ends: pd.DataFrame) -> list[str]:
     first = ends.mean().idxmin()
     others = {name: paired(ends[name], ends[first]).p_value for name in ends if name != first}
     return [first, *(name for name, p in holm(others).items() if p > 0.05)]
+
+
+def holm(p_values: Mapping[str, float]) -> dict[str, float]:
+    """The p-values of several questions, corrected for asking so many (Holm, 1979).
+
+    >>> holm({"a": 0.01, "b": 0.04, "c": 0.03})
+    {'a': 0.03, 'c': 0.06, 'b': 0.06}
+    """
+    found: dict[str, float] = {}
+    for i, (name, p) in enumerate(sorted(p_values.items(), key=lambda item: item[1])):
+        found[name] = min(1.0, max(p * (len(p_values) - i), *found.values(), 0.0))
+    return found

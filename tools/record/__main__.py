@@ -1,28 +1,28 @@
 """The command line of the recorded experiments.
 
-python -m lrcourse.experiments list
-python -m lrcourse.experiments run NAME [--scale cpu|gpu] [--part PART] [--minutes N]
-python -m lrcourse.experiments show NAME [--scale cpu|gpu]
-python -m lrcourse.experiments recheck [NAME] [--whole]
+python -m tools.record list
+python -m tools.record run NAME [--scale cpu|gpu] [--part PART] [--minutes N]
+python -m tools.record show NAME [--scale cpu|gpu]
+python -m tools.record recheck [NAME] [--whole]
 """
 
 import argparse
 import sys
 from collections.abc import Sequence
 
-from lrcourse.comparison import leaders
 from lrcourse.experiments.declared import SCALES
 from lrcourse.experiments.questions import EXPERIMENTS
-from lrcourse.experiments.rechecking import recheck
 from lrcourse.experiments.recordings import FOLDER, Recording, read_recording
-from lrcourse.experiments.running import run_experiment
 from lrcourse.sweeps import final
+from tools.record.comparison import leaders
+from tools.record.rechecking import recheck
+from tools.record.running import run_experiment
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; gives the exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m lrcourse.experiments", description="The recorded experiments."
+        prog="python -m tools.record", description="The recorded experiments."
     )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="what is asked, and whether it is recorded")

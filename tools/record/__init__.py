@@ -1,0 +1,1 @@
+"""How recordings are made and rechecked: `python -m tools.record`."""
