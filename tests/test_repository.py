@@ -33,6 +33,12 @@ def test_each_link_reaches_a_heading_that_exists(name: str):
     assert "no such heading" in dead(f"{ROOT}/docs/libraries.md#lightening", page)
 
 
+def test_a_chapter_that_reads_a_recording_leads_to_all_its_rows():
+    for source in sorted((ROOT / "notebooks" / "source").glob("*.md")):
+        text = source.read_text(encoding="utf-8")
+        assert "read_recording(" not in text or "../docs/findings.md" in text, source.name
+
+
 @pytest.mark.parametrize("name", DOORS)
 def test_the_paths_take_the_minutes_of_their_chapters(name: str):
     """An evening and a weekend name their chapters; the third path is all of them."""
