@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from lrcourse.evidence import Difference, Finding, above, measured
-from lrcourse.exercises.engine import Hints
+from lrcourse.exercises.engine import Hints, on_the_board
 from lrcourse.experiments.recordings import Recording, read_recording
 from lrcourse.experiments.repeating import declared, run_again
 from lrcourse.files import fingerprint, write_whole
@@ -116,7 +116,8 @@ def name_of(rates: np.ndarray) -> str:
 def post(name: str, entry: str, difference: Difference) -> tuple[int, int]:
     """Put an entry on the board of an exercise; gives its place, and how many there are.
 
-    The board is a file in the folder of a learner's copies, and elsewhere it has one entry.
+    The board is a file in the folder of a learner's copies, and elsewhere it has one entry. A
+    solution of the course is only compared with what stands there.
     """
     row = {"entry": entry, "per_cent": difference.mean, "se": difference.se}
     rows = pd.DataFrame([row])
@@ -125,7 +126,8 @@ def post(name: str, entry: str, difference: Difference) -> tuple[int, int]:
         if path.exists():
             rows = pd.concat([pd.read_csv(path), rows]).drop_duplicates("entry", keep="last")
         rows = rows.sort_values("per_cent", ignore_index=True)
-        path.parent.mkdir(exist_ok=True)
-        with write_whole(path) as part:
-            rows.to_csv(part, index=False)
+        if on_the_board.get():
+            path.parent.mkdir(exist_ok=True)
+            with write_whole(path) as part:
+                rows.to_csv(part, index=False)
     return int((rows["entry"] == row["entry"]).to_numpy().argmax()) + 1, len(rows)
