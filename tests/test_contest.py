@@ -60,7 +60,9 @@ def test_who_is_lower_for_sure_is_right_and_who_is_not_is_told_by_how_much(runs)
     assert 0 < low < lower < high
     hint, _ = verdict(lambda t: 0.1)
     assert hint.startswith("Against at 80 % it ends +7.9") and ": higher." in hint
-    assert "higher" not in verdict(lambda t: 0.02)[0]
+    assert "higher" not in verdict(lambda t: 0.02)[0] and "share of a peak" not in hint
+    hint, _ = verdict(lambda t: 1 - t / 1000)
+    assert re.search(r"1, is \d\d+ times that of at 80 %: give the rate itself, not a share", hint)
 
 
 def test_the_board_lies_in_the_learners_folder_and_nowhere_else(runs, tmp_path, capsys):

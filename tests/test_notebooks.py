@@ -353,6 +353,10 @@ def check_predictions(chapter: Chapter) -> list[str]:
                 continue
             if sum(bool(right) for right, _, _ in answers) != 1:
                 wrong.append(f"{name}: one answer is right, and marked with data-right")
+            if any(bool(right) != reply.startswith("Yes") for right, _, reply in answers):
+                wrong.append(
+                    f"{name}: the reply to the right answer, and no other, begins with Yes"
+                )
             if len({answer for _, answer, _ in answers}) < len(answers):
                 wrong.append(f"{name}: two answers are the same")
             texts = [re.sub(r"<[^>]+>", "", reply) for _, _, reply in answers]
@@ -753,6 +757,10 @@ def no_answers(chapter: Chapter) -> None:
     predictions(chapter, "<details", "<p")
 
 
+def right_without_yes(chapter: Chapter) -> None:
+    predictions(chapter, ">Yes, since the", ">Well, the")
+
+
 def one_answer(chapter: Chapter) -> None:
     predictions(chapter, "</details>\n<details", "</details>\n\n<details")
 
@@ -785,6 +793,7 @@ SPOILT: dict[Callable[[Chapter], list[str]], list[Callable[[Chapter], None]]] = 
     check_messages: [no_message, short_message],
     check_predictions: [
         nothing_right,
+        right_without_yes,
         right_is_longest,
         no_answers,
         one_answer,

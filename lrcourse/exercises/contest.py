@@ -57,7 +57,11 @@ class Contest:
         """Train a schedule, or what listens, at a peak; `name` draws the seeds."""
         entries = {"entry": (schedule, peak), "base": self.tuned}
         ends = run_again(self.recording, entries, seeds=self.seeds(name), part=self.part)
-        return (yield from self.place(ends, name))
+        times, doubt = peak / self.tuned[1], ""
+        if times >= 10:
+            doubt = f" The largest rate, {peak:g}, is {times:.0f} times that of {self.baseline}: "
+            doubt += "give the rate itself, not a share of a peak."
+        return (yield from self.place(ends, name, doubt))
 
     @property
     def tuned(self) -> tuple[Any, float]:
@@ -71,13 +75,13 @@ class Contest:
         first = 10_000 + int(name[:6], 16)
         return range(first, first + self.pairs)
 
-    def place(self, ends: pd.DataFrame, name: str) -> Hints:
+    def place(self, ends: pd.DataFrame, name: str, doubt: str = "") -> Hints:
         """Put an entry on the board by its test losses beside the baseline's, "entry" and "base";
-        hints unless it ends lower, for sure.
+        hints unless it ends lower, for sure, with the `doubt` that there is about its rates.
         """
         lost = int(ends["entry"].isna().sum())
         if lost:
-            yield f"{lost} of {self.pairs} runs diverged: the highest rate is too high."
+            yield f"{lost} of {self.pairs} runs diverged: the highest rate is too high.{doubt}"
         difference = above(ends["entry"], ends["base"])
         margin = self.recording.about["margin"]
         found = Finding(f"entry instead of {self.baseline}", difference, margin)
@@ -87,7 +91,7 @@ class Contest:
             yield (
                 f"Against {self.baseline} it ends {mean:+.2f} % (95 %: {low:+.2f} … {high:+.2f}) "
                 f"on {self.pairs} new seeds: {found.verdict}. Place {place} of {count} on your "
-                "board."
+                f"board.{doubt}"
             )
         return measured(
             test_loss_lower_by=f"{-mean:.2f} % (95 %: {-high:.2f} … {-low:.2f})",
