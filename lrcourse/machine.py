@@ -166,8 +166,8 @@ def main() -> int:
     print(f"GPU: {gpu[kind]} is seen; chapter 13 trains on one, and no chapter needs one.")
     times = pace()
     print(
-        f"Speed: what computes for {TYPICAL} s on the machine that timed the course takes about "
-        f"{TYPICAL * times:.0f} s here (from one small training, so within a factor of two or so)."
+        f"Speed: the cells of a whole chapter, which get {TYPICAL} s where the course was timed, "
+        f"may take about {TYPICAL * times:.0f} s here (a rough guess from one small training)."
     )
     if times > TOO_SLOW:
         print("That is slow. Close other programs, plug in the power, or share a machine.")

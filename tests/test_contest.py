@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lrcourse.exercises import chapter_01, contest
+from lrcourse.exercises import chapter_01, check, contest
 from lrcourse.exercises.contest import Contest, name_of, rates_of
 from lrcourse.experiments import repeating
 from lrcourse.experiments.recordings import read_recording
@@ -60,10 +60,12 @@ def test_who_is_lower_for_sure_is_right_and_who_is_not_is_told_by_how_much(runs)
     assert 0 < low < lower < high
     hint, _ = verdict(lambda t: 0.1)
     assert hint.startswith("Against at 80 % it ends +7.9") and ": higher." in hint
-    assert "higher" not in verdict(lambda t: 0.02)[0]
+    assert "higher" not in verdict(lambda t: 0.02)[0] and "share of a peak" not in hint
+    hint, _ = verdict(lambda t: 1 - t / 1000)
+    assert re.search(r"1, is \d\d+ times that of at 80 %: give the rate itself, not a share", hint)
 
 
-def test_the_board_lies_in_the_learners_folder_and_nowhere_else(runs, tmp_path):
+def test_the_board_lies_in_the_learners_folder_and_nowhere_else(runs, tmp_path, capsys):
     verdict(lambda t: 0.001)
     assert not [*tmp_path.iterdir()]
     (tmp_path / contest.MARK).touch()
@@ -73,6 +75,9 @@ def test_the_board_lies_in_the_learners_folder_and_nowhere_else(runs, tmp_path):
     assert "Place 2 of 2" in verdict(lambda t: 0.1)[0], "the same entry stands there once"
     board = pd.read_csv(tmp_path / "boards" / "04_open.csv")
     assert board["per_cent"].is_monotonic_increasing and len(board) == 2
+    check("04 open", lambda t: 0.002, board=False)  # a solution: told its place, and not kept
+    assert "place = 2 of 3" in capsys.readouterr().out
+    assert pd.read_csv(tmp_path / "boards" / "04_open.csv").equals(board)
 
 
 def test_a_name_does_not_hang_on_the_last_digits():

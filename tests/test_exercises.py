@@ -96,7 +96,7 @@ def ranged(model, batches, low, high, updates=200, keep=True, fresh=True, share=
     return share * rates[np.nanargmin(losses)]
 
 
-def heavy_ball(at_once=True, keep=True, sign=-1, share=1.0):
+def heavy_ball(at_once=True, keep=True, sign=-1, share=1.0, weight=1.0):
     """The walk of exercise 01 repair, with its faults at will."""
 
     def walk(slope_x, slope_y, start, rate, momentum, steps):
@@ -105,9 +105,9 @@ def heavy_ball(at_once=True, keep=True, sign=-1, share=1.0):
             if not keep:
                 u, v = 0.0, 0.0
             old = x
-            u = share * momentum * u + slope_x(x, y)
+            u = share * momentum * u + weight * slope_x(x, y)
             x = x + sign * rate * u
-            v = share * momentum * v + slope_y(old if at_once else x, y)
+            v = share * momentum * v + weight * slope_y(old if at_once else x, y)
             y = y + sign * rate * v
         return x, y
 
@@ -307,7 +307,12 @@ def reported(loss, entries, other, open_seeds, held_back, drop=False, own="held"
 
 
 LIKELY = {
-    "00 epoch": [(1437 / 32, "round down"), (1437, "round down"), (45, "round down")],
+    "00 epoch": [
+        (1437 / 32, "round down"),
+        (45, "round down"),
+        (12, "1437 images"),
+        (1437, "each update sees 32"),
+    ],
     "00 search": [
         (0.1, "Larger"),
         (1.05, "Larger"),
@@ -320,13 +325,14 @@ LIKELY = {
         (0.01, "Two things are asked for"),
         ((lambda t: 0.00195, 1.0), "below 1"),
         ((lambda t: -0.01, 0.9), "At t = 0 the rate is -0.01"),
-        ((lambda t: 0.00195, 0.0), "it ends +0.0 %"),
+        ((lambda t: 0.00195, 0.0), "It leaves 1.000 times the loss"),
         ((lambda t: 0.01, 0.0), "A walk diverged at step"),
     ],
     "01 repair": [
         (heavy_ball(at_once=False), "at which place"),
         (heavy_ball(keep=False), "no effect yet"),
-        (heavy_ball(sign=1), "the first step is wrong"),
+        (heavy_ball(sign=1), "is -1 times the right one"),
+        (heavy_ball(weight=0.2), "is 0.2 times the right one"),
         (heavy_ball(share=0.2), "30 steps end elsewhere"),
         (lambda *a: None, "x and y"),
     ],

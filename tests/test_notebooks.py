@@ -11,6 +11,7 @@ import json
 import re
 import statistics
 import struct
+import symtable
 import sys
 from collections.abc import Callable
 from copy import deepcopy
@@ -209,6 +210,8 @@ def check_exercises(chapter: Chapter) -> list[str]:
             wrong.append(f"{head(code[i])}: no solution cell follows")
         elif len(asked(code[i])) != 1 or asked(code[i]) != asked(after):
             wrong.append(f"{asked(code[i])} is asked, {asked(after)} is solved")
+        elif "open" in str(asked(after)) and "board=False" not in after.source:
+            wrong.append(f"{asked(after)}: check the solution with board=False")
         wrong += [f"nothing checks {n}" for n in asked(code[i]) - set(exercises.names())]
     solved = sum("solution" in tags(c) for c in code)
     return wrong + ([f"{solved} solutions, {len(first)} exercises"] if solved != len(first) else [])
@@ -265,6 +268,51 @@ def check_folds(chapter: Chapter) -> list[str]:
     return wrong
 
 
+def names_of(source: str) -> tuple[set[str], set[str], dict[str, set[str]]]:
+    """The names that a cell binds and reads, and those that each of its functions reads."""
+    table = symtable.symtable(re.sub(r"(?m)^%.*", "", source), "cell", "exec")
+
+    def within(scope: symtable.SymbolTable) -> list[tuple[bool, symtable.Symbol]]:
+        found = [(scope is table, symbol) for symbol in scope.get_symbols()]
+        return found + [each for inner in scope.get_children() for each in within(inner)]
+
+    def read(scope: symtable.SymbolTable) -> set[str]:
+        known = [s for top, s in within(scope) if top or s.is_global()]
+        return {s.get_name() for s in known if s.is_referenced()}
+
+    known = [s for top, s in within(table) if top or s.is_global()]
+    bound = {s.get_name() for s in known if s.is_assigned() or s.is_imported()}
+    return bound, read(table), {inner.get_name(): read(inner) for inner in table.get_children()}
+
+
+def check_folded_names(chapter: Chapter) -> list[str]:
+    """No folded cell gives a name that an earlier cell needs to something else.
+
+    Whoever runs that earlier cell again, to try another number, would get another result, and
+    would not see why. A cell may put names back: `a, b = kept`.
+    """
+    wrong, functions, before = [], {}, []
+    for cell in chapter.code:
+        if {"exercise", "solution"} & set(tags(cell)):
+            continue
+        bound, read, made = names_of(cell.source)
+        folded = "fold" in tags(cell) and not cell.source.startswith("# Imports")
+        back = re.findall(r"\w+", "".join(re.findall(r"(?m)^ *(.+) = kept$", cell.source)))
+        for name in sorted(bound - {*back}) if folded else ():
+            for other, elsewhere, needed in reversed(before):
+                if name in elsewhere and "fold" not in tags(other):
+                    break  # it stands for something else already, in sight
+                if name in needed:
+                    wrong.append(f"{head(cell)}: {name} is needed by {head(other)!r}")
+        functions |= made
+        needed, found = set(), {name for name in read if name in functions or name not in bound}
+        while found - needed:  # with all that the functions read that it calls
+            needed |= found
+            found = set().union(*(functions.get(name, set()) for name in needed))
+        before.append((cell, bound, needed - bound))
+    return wrong
+
+
 def check_messages(chapter: Chapter) -> list[str]:
     """In a chapter told again each figure has its message for a title, short enough to be read."""
     wrong = []
@@ -305,6 +353,10 @@ def check_predictions(chapter: Chapter) -> list[str]:
                 continue
             if sum(bool(right) for right, _, _ in answers) != 1:
                 wrong.append(f"{name}: one answer is right, and marked with data-right")
+            if any(bool(right) != reply.startswith("Yes") for right, _, reply in answers):
+                wrong.append(
+                    f"{name}: the reply to the right answer, and no other, begins with Yes"
+                )
             if len({answer for _, answer, _ in answers}) < len(answers):
                 wrong.append(f"{name}: two answers are the same")
             texts = [re.sub(r"<[^>]+>", "", reply) for _, _, reply in answers]
@@ -349,6 +401,7 @@ CHECKS: list[Callable[[Chapter], list[str]]] = [
     check_links,
     check_title,
     check_folds,
+    check_folded_names,
     check_messages,
     check_predictions,
 ]
@@ -612,6 +665,11 @@ def unsolved(chapter: Chapter) -> None:
     del chapter.stored.cells[-1]
 
 
+def solution_on_the_board(chapter: Chapter) -> None:
+    for cell in chapter.stored.cells:
+        cell.source = cell.source.replace("04 repair", "04 open")
+
+
 def solves_another(chapter: Chapter) -> None:
     chapter.stored.cells[-1].source = 'check("other", 1)'
 
@@ -661,6 +719,16 @@ def drawn_in_sight(chapter: Chapter) -> None:
     cell_with(chapter, "plots.lines").metadata.tags = []
 
 
+def name_taken(chapter: Chapter) -> None:
+    cell_with(chapter, "plots.lines").source += "\ntqdm = None"
+
+
+def name_taken_from_a_function(chapter: Chapter) -> None:
+    cell_with(chapter, "import os").source += "\ndef show(x):\n    print(ends)"
+    cell_with(chapter, "tqdm(").source += "\nshow(1)"
+    cell_with(chapter, "plots.lines").source += "\nends = None"
+
+
 def no_message(chapter: Chapter) -> None:
     cell = cell_with(chapter, "plots.lines")
     cell.source = cell.source.replace("title=words", "x_title=words")
@@ -689,6 +757,10 @@ def no_answers(chapter: Chapter) -> None:
     predictions(chapter, "<details", "<p")
 
 
+def right_without_yes(chapter: Chapter) -> None:
+    predictions(chapter, ">Yes, since the", ">Well, the")
+
+
 def one_answer(chapter: Chapter) -> None:
     predictions(chapter, "</details>\n<details", "</details>\n\n<details")
 
@@ -710,16 +782,18 @@ SPOILT: dict[Callable[[Chapter], list[str]], list[Callable[[Chapter], None]]] = 
     check_no_trace: [papermill_metadata, widget_state, python_version, other_kernel, injected],
     check_short_cells: [long_cell, long_cells],
     check_compared: [switched_off, skipped, lenient, silent],
-    check_exercises: [too_few, unsolved, solves_another, unknown_exercise],
+    check_exercises: [too_few, unsolved, solves_another, unknown_exercise, solution_on_the_board],
     check_verdicts: [wrong_solution, given_away],
     check_alt: [no_alt],
     check_parameters: [no_seed, other_seed, no_parameters],
     check_links: [dead_link],
     check_title: [no_title],
     check_folds: [folded_without_a_word, drawn_in_sight],
+    check_folded_names: [name_taken, name_taken_from_a_function],
     check_messages: [no_message, short_message],
     check_predictions: [
         nothing_right,
+        right_without_yes,
         right_is_longest,
         no_answers,
         one_answer,

@@ -233,6 +233,26 @@ def test_descent_tells_the_cliff_itself_from_both_its_sides():
     assert "leads away" in above and "wider than the one before it" in above
 
 
+def test_descent_shows_where_the_cliff_lies_to_who_has_been_there():
+    """Neither a number nor a mark of the slider tells it before; another land hides it again."""
+    body = """[0.4, 0.6, 0.3].reduce(([state, seen], rate) => {
+        state = m.default.complete({ ...state, rate })
+        const slider = m.default.controls(state).find((c) => c.key === "rate")
+        return [state, [...seen, [m.default.said(state).join(" "), slider.marks]]]
+    }, [m.default.complete(m.default.start), []])[1]"""
+    before, there, after = in_node("descent", body)
+    assert "The cliff is at 2/L." in before[0] and before[1] == [[0.25, "1/L"]]
+    assert "above 2/L = 0.5, the cliff" in there[0]
+    assert "The cliff is at 2/L = 0.5." in after[0] and [0.5, "2/L"] in after[1]
+    body = """m.default.controls(m.default.start).find((c) => c.key === "land").then("valley")"""
+    assert (
+        in_node("descent", body.replace("m.default.start", "m.default.complete(m.default.start)"))[
+            "crossed"
+        ]
+        is False
+    )
+
+
 def test_a_cloud_says_how_long_the_noise_of_earlier_updates_stays():
     body = """a[0].map(([rate, cut, shown]) => m.default.said(
         { ...m.default.start, rate, cuts: [cut], shown }).join(" "))"""

@@ -35,15 +35,15 @@ def check_01_open(answer: Any) -> Hints:
         base[i] = descend(valley, start, BASELINE, STEPS).losses[-1]
     difference = above(mine, base)
     place, count = post("01 open", name_of(both), difference)
-    low, high = difference.interval
-    if high > -90:
+    ratio, low, high = (1 + value / 100 for value in (difference.mean, *difference.interval))
+    interval = f"{low:.4f} … {high:.4f}"
+    if high > 0.1:
         yield (
-            f"Against the best constant rate it ends {difference.mean:+.1f} % "
-            f"(95 %: {low:+.1f} … {high:+.1f}) in {VALLEYS} new valleys, and -90 % is asked for. "
+            f"It leaves {ratio:.3f} times the loss of the best constant rate (95 %: {interval}) in "
+            f"{VALLEYS} new valleys, and surely less than a tenth is asked for. "
             f"Place {place} of {count} on your board."
         )
-    interval = f"{low:+.2f} … {high:+.2f}"
-    return measured(per_cent=difference.mean, interval=interval, place=f"{place} of {count}")
+    return measured(times_its_loss=f"{ratio:.4f} (95 %: {interval})", place=f"{place} of {count}")
 
 
 def check_01_repair(answer: Any) -> Hints:
@@ -61,6 +61,10 @@ def check_01_repair(answer: Any) -> Hints:
         if np.shape(mine) != (2,):
             yield f"It must return x and y, not {mine!r}."
         if not np.allclose(mine, right):
+            moved, due = np.subtract(mine, start), right - start
+            times = moved @ due / (due @ due)
+            if np.allclose(moved, times * due):  # along the same line
+                yield f"The first step is {times:.3g} times the right one: what scales the slope?"
             yield f"In {case} valley the first step is wrong: at which place is each slope taken?"
         mine, right = end(valley, steps, momentum)
         if np.allclose(mine, descend(valley, start, rate, steps).path[-1]):

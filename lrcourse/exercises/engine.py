@@ -10,6 +10,7 @@ that chapter's module and no other.
 import math
 import warnings
 from collections.abc import Callable, Generator
+from contextvars import ContextVar
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,14 @@ from torch.optim import SGD, Optimizer
 
 from lrcourse.schedules import recorded
 
-__all__ = ["Hints", "check", "is_number", "names", "one_weight", "parting"]
+__all__ = ["Hints", "check", "is_number", "names", "on_the_board", "one_weight", "parting"]
 __all__ += ["rates_under", "rates_used", "update", "weights"]
 
 Hints = Generator[str, None, Any]
 """What a check yields; the first is told. It may return words for who is right."""
+
+on_the_board: ContextVar[bool] = ContextVar("on_the_board", default=True)
+"""Whether what is checked gets its place on a board for good."""
 
 
 # ------------------------------------------------------------------------------ found by its name
@@ -56,11 +60,12 @@ def names() -> list[str]:
     return [name for chapter in _chapters() for name in _checks(chapter)]
 
 
-def check(name: str, answer: Any) -> None:
+def check(name: str, answer: Any, *, board: bool = True) -> None:
     """Print the verdict on `answer`; never raise for a wrong or missing one.
 
     An answer of the wrong kind (text where a number is asked for) is answered with a hint, so a
-    chapter runs to its end whatever a learner typed.
+    chapter runs to its end whatever a learner typed. With `board=False` an entry in an open
+    exercise is told its place, but not put on the board: the course's solutions are checked so.
 
     Raises:
         ValueError: there is no exercise of that name.
@@ -78,6 +83,7 @@ def check(name: str, answer: Any) -> None:
     if answer is ...:
         print(f"☐ {name}: put your answer in place of the dots, then run this cell again.")
         return
+    on_the_board.set(board)
     try:
         with warnings.catch_warnings():  # a verdict is one line, whatever torch has to say
             warnings.simplefilter("ignore")

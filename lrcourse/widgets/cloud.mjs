@@ -138,7 +138,7 @@ function noCut({ cuts, shown }) {
 
 export default stage({
   name: "a cloud of noisy runs",
-  prompt: () => "Move the time, or press play. When the cloud stops shrinking, cut the rate: what happens to the cloud and to the loss?",
+  prompt: () => "Press play, or move the time, until the cloud stops shrinking. Then change something: what becomes of the cloud and of the loss? The learning rate and, below, the batch size hold for the whole run, a cut only from its update on.",
   start,
   panels: 2,
   pictures,

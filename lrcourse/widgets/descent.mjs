@@ -71,8 +71,12 @@ const LANDS = {
   valley: { surface: Quadratic([1, 50], 0.35), L: 50, x: [-3, 2], y: [-1.6, 1.2], rate: 0.02, start: [-2.5, -0.3] },
   "two wells": { surface: DoubleWell(), L: 25, x: [-3.2, 1.8], y: [0, 4], rate: 0.02, start: [1.5] },
 }
-const start = { land: "parabola", momentum: 0, steps: STEPS }
-const complete = (state) => ({ rate: LANDS[state.land].rate, start: LANDS[state.land].start, ...state })
+const start = { land: "parabola", momentum: 0, steps: STEPS, crossed: false }
+/** Where the cliff lies is shown to who has been there: `crossed`. */
+function complete(given) {
+  const state = { rate: LANDS[given.land].rate, start: LANDS[given.land].start, ...given }
+  return { ...state, crossed: state.crossed || beyond(state) >= 0 }
+}
 const walk = ({ land, rate, momentum, start, steps }) => descend(LANDS[land].surface, start, rate, steps, momentum)
 
 function pictures(state, width) {
@@ -117,26 +121,25 @@ const SWINGS = { // what a walk does on its way
 }
 
 function said(state) {
-  const { land, rate, momentum } = state
+  const { land, rate, momentum, crossed } = state
   const { L } = LANDS[land]
-  const edge = cliff(L, momentum)
-  const name = momentum ? "2(1 + β)/L" : "2/L"
+  const edge = `${momentum ? "2(1 + β)/L" : "2/L"}${crossed ? ` = ${show(cliff(L, momentum))}` : ""}`
   const at = `η = ${show(rate)}`
   const headline = `${verdict(state)}.`
   if (land === "two wells") {
     const end = walk({ ...state, steps: 2000 }).path.at(-1)[0]
     const settled = Math.abs(end + 1) < 0.01 ? [1, "in the wide bowl, the lowest place"] : Math.abs(end - 1) < 0.01 ? [L, "in the narrow pit, which is only a local minimum"] : null
     return [headline, settled ? `At ${at} this walk ends ${settled[1]}; near the end it ${SWINGS[swing(rate, settled[0], momentum)]}.` : `At ${at} this walk ends nowhere: it jumps about.`,
-      `The pit on the right is the more curved one (L = ${L}), so a walk can settle in it only below ${name} = ${show(edge)}.`]
+      `The pit on the right is the more curved one (L = ${L}), so a walk can settle in it only below ${edge}.`]
   }
   const swings = `the walk swings from side to side${land === "valley" ? " across the valley" : ""}, and each swing is`
-  if (beyond(state) === 0) return [headline, `The rate ${show(rate)} is ${name} itself, the cliff: ${swings} as wide as the one before it.`]
-  if (beyond(state) > 0) return [headline, `The rate ${show(rate)} is above ${name} = ${show(edge)}, the cliff: ${swings} wider than the one before it.`]
+  if (beyond(state) === 0) return [headline, `The rate is ${edge} itself, the cliff: ${swings} as wide as the one before it.`]
+  if (beyond(state) > 0) return [headline, `The rate ${show(rate)} is above ${edge}, the cliff: ${swings} wider than the one before it.`]
   const how = SWINGS[swing(rate, L, momentum)]
   if (land === "valley") return [headline, `At ${at} the walk, across the valley, ${how}.`,
-    `The rate must stay below ${name} = ${show(edge)}, because across the valley the curvature is L = 50.`,
+    `The rate must stay below ${edge}, because across the valley the curvature is L = 50.`,
     `Along it the curvature is 1, so a step takes away only ${show(100 * rate)} % of that distance${momentum ? ", but momentum adds the steps up" : ""}.`]
-  const cliffAt = `The cliff is at ${name} = ${show(edge)}.`
+  const cliffAt = `The cliff is at ${edge}.`
   if (momentum) return [headline, `With momentum β = ${show(momentum)} each step multiplies the distance, in the long run, by ${show(contraction(rate, L, momentum))}: at ${at} the walk ${how}.`, cliffAt]
   const f = factor(rate, L)
   return [headline, `At ${at} the factor is 1 − ηL = ${show(f)}, so ${Math.abs(f) < 0.005 ? "the first step ends right at the minimum" : f > 0 ? "each step stays on its side and comes nearer" : "the walk swings: each step lands on the other side, but nearer"}.`, cliffAt]
@@ -145,7 +148,7 @@ function said(state) {
 const CHANGE = "Change the learning rate η (drag, or use the arrow keys)"
 const PROMPTS = {
   parabola: `${CHANGE}: from which rate on does the walk swing from side to side, and from which on does it lead away? L is the curvature, by how much the slope changes per unit of θ: here it is 4.`,
-  valley: `${CHANGE}: how near can 25 steps come without leaving the valley, and how near with momentum? L is the largest curvature, the one across the valley: here it is 50, and along the valley it is 1.`,
+  valley: `${CHANGE}: how near can 25 steps come without leaving the valley, and how near when a part β of the speed is kept from step to step (momentum)? L is the largest curvature, the one across the valley: here it is 50, and along the valley it is 1.`,
   "two wells": `${CHANGE}: from which rate on does the walk leave the narrow pit for the wide bowl? L is the curvature of the pit, by how much its slope changes per unit of θ: here it is 25.`,
 }
 
@@ -161,9 +164,9 @@ export default stage({
     const { L, x, y, start } = LANDS[state.land]
     return [
       choice("land", "Landscape", Object.keys(LANDS).map((name) => [name, name]), {
-        then: (land) => ({ rate: LANDS[land].rate, start: LANDS[land].start, steps: STEPS }),
+        then: (land) => ({ rate: LANDS[land].rate, start: LANDS[land].start, steps: STEPS, crossed: false }),
       }),
-      slider("rate", "learning rate η", { low: 0.04 / L, high: 4.2 / L, log: true, marks: [[1 / L, "1/L"], [cliff(L, state.momentum), state.momentum ? "2(1+β)/L" : "2/L"]] }),
+      slider("rate", "learning rate η", { low: 0.04 / L, high: 4.2 / L, log: true, marks: [[1 / L, "1/L"], ...(state.crossed ? [[cliff(L, state.momentum), state.momentum ? "2(1+β)/L" : "2/L"]] : [])] }),
       play("steps", "Walk again", STEPS, 5),
       slider("momentum", "momentum β", { low: 0, high: 0.95, step: 0.05, below: true }),
       slider("start.0", start.length === 2 ? "start, first parameter" : "start (or drag the dot)", { low: x[0], high: x[1], step: 0.05, below: true }),

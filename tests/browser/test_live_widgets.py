@@ -166,7 +166,7 @@ def test_a_length_can_be_typed_and_no_other_changes_in_silence(page):
 
 
 def test_a_slider_stops_at_its_marks(page):
-    """From the rate of the chapter the arrow keys come by 1/L and by 2/L themselves."""
+    """The arrow keys come by 1/L itself, and on the way back by 2/L, which is marked by then."""
     widget = one(page, "descent")
     rate = widget.get_by_label("learning rate η")
     rate.focus()
@@ -175,10 +175,12 @@ def test_a_slider_stops_at_its_marks(page):
         page.keyboard.press("ArrowRight")
         page.wait_for_timeout(25)
         met.add(rate.get_attribute("aria-valuetext"))
-    assert {"0.25", "0.5"} <= met
+    assert "0.25" in met
     for _ in range(30):
         page.keyboard.press("ArrowLeft")
         page.wait_for_timeout(25)
+        met.add(rate.get_attribute("aria-valuetext"))
+    assert "0.5" in met
     assert float(rate.get_attribute("aria-valuetext")) < 0.5  # and it does not stick to one
     widget = one(page, "explorer")
     widget.get_by_label("Family, part 2").select_option("Noam")
