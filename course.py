@@ -788,7 +788,7 @@ WORDS = {  # what may follow a command, by how its help shows it: a pattern for 
     "[NN]": "[^-].*",
     "NN": "[^-].*",
     "[OUT]": "[^-].*",
-    "OUT": "[^-].*",
+    "OUT ...": "--run|--boards|[^-].*",
 }
 
 
@@ -848,8 +848,8 @@ COMMANDS = {
         extras=["site"],
     ),
     "workshop": Command(
-        "OUT",
-        "make what a workshop needs: copies to work in, slides, a zip",
+        "OUT ...",
+        "make what a workshop needs, in OUT; --run NN and --boards FOLDER: docs/teaching.md",
         program("-m", "tools.workshop"),
         extras=["test"],
     ),
@@ -888,8 +888,8 @@ def main(arguments: List[str]) -> int:
     for word in rest:
         if not re.fullmatch(WORDS[command.words], word):
             sys.exit(f"course.py does not know `{word}` here; alone, it prints its help.")
-    if "OUT" in command.words:
-        rest = [os.path.abspath(folder) for folder in rest]
+    if "OUT" in command.words and "--run" not in rest:  # chapters follow that, and no folder
+        rest = [word if word[0] == "-" else os.path.abspath(word) for word in rest]
     if command.extras is not None:
         set_up("--cuda" in arguments, command.extras)
     return command.run(rest)

@@ -264,6 +264,8 @@ def test_complete_environment_is_used_at_once_from_any_folder(tmp_path: Path):
         ("test",): "-m tools.checks",
         ("test", "--fast"): "-m tools.checks --fast",
         ("notebooks", "03", "11"): "-m tools.notebooks build 03 11",
+        ("workshop", "--run", "02", "03"): "-m tools.workshop --run 02 03",
+        ("workshop", "--boards", "in"): f"-m tools.workshop --boards {tmp_path / 'in'}",
     }.items():
         result = course(*words, venv=venv, cwd=tmp_path, **NO_NETWORK)
         assert result.stdout == f"{ROOT} {run}\n", result

@@ -11,6 +11,7 @@ With `--boards FOLDER` the boards of a room become one: FOLDER/NAME holds somebo
 """
 
 import argparse
+import re
 import shutil
 import subprocess
 import sys
@@ -145,8 +146,14 @@ def rehearse(sources: Sequence[Path]) -> int:
 
 def long_cells(ran: NotebookNode) -> list[str]:
     """The cells that took five seconds or more: what to run before the room comes to them."""
-    took = ((cell.metadata.get("papermill", {}).get("duration") or 0, cell) for cell in ran.cells)
-    return [f"{s:.0f} s: {cell.source.splitlines()[0]}" for s, cell in took if s >= 5]
+    found, head = [], ""
+    for cell in ran.cells:
+        took = cell.metadata.get("papermill", {}).get("duration") or 0
+        if cell.cell_type == "markdown":
+            head = [head, *re.findall("(?m)^#+ (.+)", cell.source)][-1]
+        elif took >= 5:
+            found.append(f"{took:.0f} s in {head}: {cell.source.splitlines()[0]}")
+    return found
 
 
 def room(folder: Path) -> pd.DataFrame:
@@ -171,7 +178,7 @@ def room(folder: Path) -> pd.DataFrame:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m tools.workshop",
+        prog="python3 course.py workshop",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
