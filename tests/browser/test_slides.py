@@ -22,7 +22,7 @@ MEASURED = """() => {
     pages.forEach((page, number) => {
         Reveal.slide(number)
         const say = (what, e) => wrong.push(`${number + 1}: ${what}: ${e.outerHTML.slice(0, 80)}`)
-        for (const e of page.querySelectorAll(":not(aside, aside *, .katex-mathml *, svg *)")) {
+        for (const e of page.querySelectorAll(":not(aside, aside *, .katex-mathml *, .vlist *, svg *)")) {
             const { left, top, right, bottom } = e.getBoundingClientRect()
             if (left < 0 || top < 0 || right > 1280 || bottom > 720) say("beyond the edge", e)
             if (e.scrollWidth > e.clientWidth + 1 && e.matches("pre, div")) say("cut off", e)
