@@ -38,6 +38,9 @@ def test_copies(made: Path):
         assert exercises or "reference" in source.stem
         assert all("answer = ..." in cell.source for cell in exercises)
         assert not any(cell.get("outputs") for cell in copy.cells)
+        assert not any("folded solution" in cell.source for cell in copy.cells)
+        told = any(workshop.AFTERWARDS in cell.source for cell in copy.cells)
+        assert told == (source.stem == "00_start_here")
     for source in SOURCES:
         name = f"{source.stem}.ipynb"
         stored = (ROOT / "notebooks" / name).read_bytes()

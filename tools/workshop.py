@@ -32,6 +32,7 @@ __all__ = ["fetch", "handout", "learner", "room"]
 
 OURS = ".lrcourse-workshop"  # marks a folder that this program made, and may write anew
 HANDOUT = "learning-rate-workshop"
+AFTERWARDS = "| no solution | Try first; in a workshop the solutions come afterwards. |"
 HANDED_OUT = (  # with the learner copies, all that a participant needs; README's links hold in it
     "course.py pyproject.toml constraints.txt environment.yml lrcourse/**/*.py lrcourse/*.mplstyle "
     "lrcourse/widgets/*.mjs lrcourse/widgets/*.svg lrcourse/**/*.toml docs/findings/*.png "
@@ -46,7 +47,10 @@ HANDED_OUT = (  # with the learner copies, all that a participant needs; README'
 def learner(source: Path) -> NotebookNode:
     """The notebook of a source, for a learner: never run, and without its `solution` cells."""
     taker = TagRemovePreprocessor(remove_cell_tags={"solution"}, enabled=True)
-    return taker.preprocess(notebooks.read_source(source), {})[0]
+    copy = taker.preprocess(notebooks.read_source(source), {})[0]
+    for cell in copy.cells:  # chapter 00 says where they are
+        cell.source = re.sub(r"(?m)^\| a folded solution \|.*", AFTERWARDS, cell.source)
+    return copy
 
 
 def handout(sources: Sequence[Path]) -> Iterator[tuple[str, bytes]]:
