@@ -76,8 +76,10 @@ def deck(notebook: NotebookNode) -> list[Page]:
         last = pages[-1] if pages and not fresh else None
         if isinstance(piece, NotebookNode):
             if section == "Your turn":
-                if last and "Repair" in last.shown[0] and "exercise" in tags(piece):
-                    last.shown.append(listed(piece.source.partition("\n\n\nanswer")[0]))
+                faulty = re.split("(?m)^answer =", piece.source)[0].strip()
+                if last and "Repair" in last.shown[0] and faulty and "solution" not in tags(piece):
+                    if not any(text.startswith("```python\ndef") for text in last.shown):
+                        last.shown.append(listed(faulty))
                 continue
             code = listed(piece.source) if visible(piece) and height(piece) <= BRIEF else ""
             if piece.id in chosen:
