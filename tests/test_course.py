@@ -300,6 +300,25 @@ def test_other_packages_are_installed_in_place(tmp_path: Path):
 
 
 @POSIX
+def test_of_pips_report_what_takes_time_is_shown(tmp_path: Path):
+    venv = tmp_path / "venv"
+    complete(venv)
+    report = """Collecting numpy==2.4.6 (from lrcourse==2.0.0)
+  Downloading numpy-2.4.6-cp311.whl.metadata (6.6 kB)
+  Downloading numpy-2.4.6-cp311.whl (16.9 MB)
+     ---------------------------------------- 16.9/16.9 MB 9.1 MB/s eta 0:00:00
+Requirement already satisfied: six in ./venv
+Installing collected packages: six, numpy
+WARNING: an old thing
+Successfully installed numpy-2.4.6"""
+    script(Path(course_namespace(venv)["PYTHON"]), f"cat << END\n{report}\nEND")
+    (venv / STAMP).write_text("of-last-year cpu")
+    said = course("check", venv=venv).stdout.splitlines()
+    shown = ["  Downloading numpy-2.4.6-cp311.whl (16.9 MB)", "Installing", "WARNING: an old thing"]
+    assert said[1:4] == shown
+
+
+@POSIX
 def test_extras_come_when_wanted_and_stay(tmp_path: Path):
     """`lab` and `check` install a learner's packages only; what another command added is kept."""
     venv = tmp_path / "venv"

@@ -77,9 +77,9 @@ def deck(notebook: NotebookNode) -> list[Page]:
         if isinstance(piece, NotebookNode):
             if section == "Your turn":
                 faulty = re.split("(?m)^answer =", piece.source)[0].strip()
-                if last and "Repair" in last.shown[0] and faulty and "solution" not in tags(piece):
-                    if not any(text.startswith("```python\ndef") for text in last.shown):
-                        last.shown.append(listed(faulty))
+                shown = last.shown if last and "Repair" in last.shown[0] else ["\ndef "]
+                if faulty and not any("\ndef " in text for text in shown):
+                    shown.append(listed(faulty))  # what is to be repaired, and no solution
                 continue
             code = listed(piece.source) if visible(piece) and height(piece) <= BRIEF else ""
             if piece.id in chosen:

@@ -36,9 +36,10 @@ AFTERWARDS = "| no solution | Try first; in a workshop the solutions come afterw
 HANDED_OUT = (  # with the learner copies, all that a participant needs; README's links hold in it
     "course.py pyproject.toml constraints.txt environment.yml lrcourse/**/*.py lrcourse/*.mplstyle "
     "lrcourse/widgets/*.mjs lrcourse/widgets/*.svg lrcourse/**/*.toml docs/findings/*.png "
-    "data/**/*.* README*.md .github/*.md CITATION.cff LICENSE notebooks/LICENSE.md "
-    "CHANGELOG.md docs/*.md docs/*.py docs/*.png docs/*.svg docs/loops/*.py deploy/*/*.* "
-    "docs/site/glossary.md deploy/*/Dockerfile deploy/jupyterlab/**/*.js*"
+    "data/**/*.* README*.md .github/CONTRIBUTING.md CITATION.cff LICENSE notebooks/LICENSE.md "
+    "CHANGELOG.md docs/*.md docs/*.py docs/*.png docs/*.svg docs/loops/*.py "
+    "docs/site/glossary.md deploy/jupyterhub/README.md deploy/jupyterlab/**/*.js* "
+    "deploy/kubernetes/values.yaml"
 )
 
 # ---------------------------------------------------------------------------------- copies
