@@ -373,7 +373,7 @@ def size(page: Page) -> float:
     code = [line for text in page.shown if text[:3] == "```" for line in text.splitlines()[1:-1]]
     text = "\n".join(text for text in page.shown if text[:3] != "```")
     words = sum(max(60, len(re.sub(r"<[^>]+>|\]\(.*?\)", "", line))) for line in text.splitlines())
-    words += 120 * text.count("$$")
+    words += 120 * text.count("$$") + len("".join(re.findall("`[^`]*`", text)))  # these are wide
     if code:
         lines = len(code) + words / 115 + 1.5 * text.count(CHOICE) + 0.6 * len(page.shown)
         return min(26, HIGH / 1.35 / lines, WIDE / 0.63 / max(map(len, code)))
