@@ -228,15 +228,22 @@ def pip(*what: str, may_fail: bool = False) -> None:
     command = [str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check", *what]
     command += ["-c", str(ROOT / "constraints.txt")]
     options = {"cwd": str(ROOT), "env": pip_environment(), "errors": "replace"}
-    said = ""  # progress goes straight to the screen; complaints pass through here, to be read
-    with subprocess.Popen(command, stderr=subprocess.PIPE, **options) as process:  # type: ignore
-        for line in process.stderr:
-            sys.stderr.write(line)
+    options.update(stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    said = ""
+    with subprocess.Popen(command, **options) as process:  # type: ignore
+        for line in process.stdout:
             said += line
+            if not SMALL.match(line):
+                print(line.split(" collected packages: ")[0].rstrip(), flush=True)
     if process.returncode != 0 and not may_fail:
         sys.exit(why_not(said))
 
 
+SMALL = re.compile(  # of what pip reports, all but downloads of a megabyte and more, and complaints
+    r"$|\s*(Collecting|Requirement already|Obtaining|Looking in|Using cached|Processing|Preparing|"
+    r"Getting|Checking|Installing build|Building|Created|Stored|Attempting|Found|Uninstalling|"
+    r"Successfully|Downloading .*(metadata|kB|bytes)|.*\d/[\d.]+ [kMG]B)"
+)
 WHERE_FROM = (  # of pip's settings, those that say where packages come from, and how they get here
     "index-url extra-index-url no-index find-links trusted-host proxy cert client-cert timeout "
     "default-timeout retries cache-dir no-cache-dir keyring-provider"
@@ -788,7 +795,7 @@ WORDS = {  # what may follow a command, by how its help shows it: a pattern for 
     "[NN]": "[^-].*",
     "NN": "[^-].*",
     "[OUT]": "[^-].*",
-    "OUT": "[^-].*",
+    "OUT ...": "--run|--boards|[^-].*",
 }
 
 
@@ -848,8 +855,8 @@ COMMANDS = {
         extras=["site"],
     ),
     "workshop": Command(
-        "OUT",
-        "make what a workshop needs: copies to work in, slides, a zip",
+        "OUT ...",
+        "make what a workshop needs, in OUT; --run NN and --boards FOLDER: docs/teaching.md",
         program("-m", "tools.workshop"),
         extras=["test"],
     ),
@@ -884,12 +891,13 @@ def main(arguments: List[str]) -> int:
         return 0
     command = available().get(name)
     if command is None:
-        sys.exit(f"course.py does not know `{name}` here; alone, it prints its help.")
+        why = ", as a workshop's hand-out has no sources" if name in COMMANDS else ""
+        sys.exit(f"course.py does not know `{name}` here{why}; alone, it prints its help.")
     for word in rest:
         if not re.fullmatch(WORDS[command.words], word):
             sys.exit(f"course.py does not know `{word}` here; alone, it prints its help.")
-    if "OUT" in command.words:
-        rest = [os.path.abspath(folder) for folder in rest]
+    if "OUT" in command.words and "--run" not in rest:  # chapters follow that, and no folder
+        rest = [word if word[0] == "-" else os.path.abspath(word) for word in rest]
     if command.extras is not None:
         set_up("--cuda" in arguments, command.extras)
     return command.run(rest)

@@ -264,6 +264,8 @@ def test_complete_environment_is_used_at_once_from_any_folder(tmp_path: Path):
         ("test",): "-m tools.checks",
         ("test", "--fast"): "-m tools.checks --fast",
         ("notebooks", "03", "11"): "-m tools.notebooks build 03 11",
+        ("workshop", "--run", "02", "03"): "-m tools.workshop --run 02 03",
+        ("workshop", "--boards", "in"): f"-m tools.workshop --boards {tmp_path / 'in'}",
     }.items():
         result = course(*words, venv=venv, cwd=tmp_path, **NO_NETWORK)
         assert result.stdout == f"{ROOT} {run}\n", result
@@ -295,6 +297,25 @@ def test_other_packages_are_installed_in_place(tmp_path: Path):
     assert "--no-build-isolation -e .[site,test]" in calls[-1]
     assert stamp.read_text() == right
     assert (venv / "mine").exists()
+
+
+@POSIX
+def test_of_pips_report_what_takes_time_is_shown(tmp_path: Path):
+    venv = tmp_path / "venv"
+    complete(venv)
+    report = """Collecting numpy==2.4.6 (from lrcourse==2.0.0)
+  Downloading numpy-2.4.6-cp311.whl.metadata (6.6 kB)
+  Downloading numpy-2.4.6-cp311.whl (16.9 MB)
+     ---------------------------------------- 16.9/16.9 MB 9.1 MB/s eta 0:00:00
+Requirement already satisfied: six in ./venv
+Installing collected packages: six, numpy
+WARNING: an old thing
+Successfully installed numpy-2.4.6"""
+    script(Path(course_namespace(venv)["PYTHON"]), f"cat << END\n{report}\nEND")
+    (venv / STAMP).write_text("of-last-year cpu")
+    said = course("check", venv=venv).stdout.splitlines()
+    shown = ["  Downloading numpy-2.4.6-cp311.whl (16.9 MB)", "Installing", "WARNING: an old thing"]
+    assert said[1:4] == shown
 
 
 @POSIX

@@ -38,6 +38,9 @@ def test_copies(made: Path):
         assert exercises or "reference" in source.stem
         assert all("answer = ..." in cell.source for cell in exercises)
         assert not any(cell.get("outputs") for cell in copy.cells)
+        assert not any("folded solution" in cell.source for cell in copy.cells)
+        told = any(workshop.AFTERWARDS in cell.source for cell in copy.cells)
+        assert told == (source.stem == "00_start_here")
     for source in SOURCES:
         name = f"{source.stem}.ipynb"
         stored = (ROOT / "notebooks" / name).read_bytes()
@@ -96,15 +99,15 @@ def test_slides_lose_nothing_and_give_nothing_away(made: Path):
         pages = slides.deck(notebook)
         kinds = [page.kind for page in pages]
         assert (kinds[0], len(pages) <= slides.MOST) == ("title", True), source.stem
+        assert pages[1].promises
         assert [page.head for page in pages[-2:]] == ["Your turn", "Remember"]
         told = "\n".join(text for page in pages for text in page.shown + page.notes)
         text = [piece for piece in slides.pieces(notebook) if isinstance(piece, str)]
         assert [one for one in text if one[0] != "#" and one not in told] == []
         asked = [page.shown for page in pages if page.kind == "asks"]
-        assert all(
-            shown[0].startswith("**Predict") and "data-right" in "".join(shown[1:])
-            for shown in asked
-        )
+        assert all("data-right" in shown[-1] for shown in asked)
+        assert all(page.notes[0].startswith("**Right: ") for page in pages if page.kind == "asks")
+        assert all(page.notes for page in pages if page.kind == "figure")
         figures = [page for page in pages if page.figure[0]]
         assert len({page.figure[0] for page in figures}) >= kinds.count("figure") > 2
         assert all(len(page.figure[1]) > 20 for page in figures)
@@ -119,18 +122,22 @@ def test_a_chapter_becomes_slides():
     text, cell, output = (
         getattr(nbformat.v4, f"new_{n}") for n in ("markdown_cell", "code_cell", "output")
     )
-    choice = '<details class="predict"><summary>{}</summary>A reply.</details>'
+    choice = '<details class="predict"{}><summary>{}</summary>A reply.</details>'
     draws = {
         "outputs": [output("display_data", {"image/png": "AAAA"})],
         "metadata": {"tags": ["fold"]},
     }
-    loop = "for t in range(9):\n    w = w - rate * w"
+    loop = "w = 1\nfor t in range(9):\n    w = w - w / 9"
     chapter = [
         text("# Title\n\nThe question?"),
         cell("show()", **draws),
         text("After this chapter you can\n\n- see.\n\n**5 minutes**\n\n## One\n\nExpected."),
         cell(loop),
-        text(f"**Predict.** This or that?\n\n{choice.format('This')}\n{choice.format('That')}"),
+        text("What is it about?"),
+        cell("print(w)"),
+        text(
+            f"**Predict.** A or b?\n\n{choice.format('', 'A')}\n{choice.format(' data-right', 'B')}"
+        ),
         cell("print(w)", outputs=[output("stream", text="0.5")]),
         cell("show()", **draws),
         text(
@@ -140,9 +147,11 @@ def test_a_chapter_becomes_slides():
             "**Another sentence to remember, without a figure.**\n\n## In your own loop\n\nPaste."
         ),
         cell("import torch"),
-        cell("for x, y in loader:\n" + "    optimizer.step()\n" * 18),
-        text('## Your turn\n\n**1. Judge.** She says: "One. Two." It is so. What is it?'),
-        cell(loop, metadata={"tags": ["exercise"]}),
+        cell("for t in range(9):\n    w = w - rate * w"),
+        cell("def fit():\n    for x, y in loader:\n" + "        step()\n" * 17 + "\n\nfit()"),
+        text("## Your turn\n\n**1. Repair.** This loop. It has faults."),
+        cell(f"{loop}\n\n\nanswer = ...", metadata={"tags": ["exercise"]}),
+        text(f"**2. Judge.** Is it so?\n\n{choice.format(' data-right', 'No')}"),
         text("## Remember\n\n*If:* then.\n\n**Ask yourself.** Why?"),
     ]
     pages = slides.deck(nbformat.v4.new_notebook(cells=chapter))
@@ -155,12 +164,23 @@ def test_a_chapter_becomes_slides():
         ("sentence", "Two", False),
         ("code", "In your own loop", False),
         ("text", "Your turn", False),
+        ("asks", "Your turn", False),
         ("text", "Remember", False),
     ]
-    assert pages[2].notes == ["Expected."] and pages[3].notes == ["```\n0.5\n```"]
+    assert pages[0].notes == ["Expected."]  # the figure's, as it has none of its own
+    assert pages[2].notes == ["Expected.", "What is it about?"]
+    assert pages[2].shown[0] == "Expected." and "w / 9" in pages[2].shown[1]
+    *about, code, question, _ = pages[3].shown
+    assert (about, "print(w)" in code, question) == (
+        ["Expected.", "What is it about?"],
+        True,
+        "**Predict.** A or b?",
+    )
+    assert pages[3].notes == ["**Right: B.** A reply.", "```\n0.5\n```"]
     assert pages[4].shown == ["That is the sentence to remember of it."]
-    assert pages[7].shown == ['**1. Judge.** She says: "One. …" What is it?']
-    assert pages[8].shown == ["*If:* then."]
+    assert pages[6].shown[0] == "Paste." and "fit()" not in pages[6].shown[1].splitlines()
+    assert "w / 9" in pages[7].shown[1] and "answer" not in pages[7].shown[1]
+    assert pages[9].shown == ["*If:* then."]
     made = slides.html(nbformat.v4.new_notebook(cells=chapter))
     assert made.count('<details name="asked-3"') == 2 and "show()" not in made
 
@@ -185,6 +205,17 @@ def test_without_node_the_rest_is_made_and_said(tmp_path: Path, capsys, monkeypa
     assert "No slides: they need Node.js" in said
     assert len([*(out / "learner").iterdir()]) == 1
     assert (out / f"{workshop.HANDOUT}.zip").exists() and (out / "notes.txt").exists()
+
+
+def test_slow_cells_are_named_by_their_section():
+    cells = [
+        nbformat.v4.new_markdown_cell("## One\n\nText."),
+        nbformat.v4.new_code_cell("quick()", metadata={"papermill": {"duration": 0.1}}),
+        nbformat.v4.new_markdown_cell("More."),
+        nbformat.v4.new_code_cell("slow()\nmore", metadata={"papermill": {"duration": 9.2}}),
+    ]
+    ran = nbformat.v4.new_notebook(cells=cells)
+    assert workshop.long_cells(ran) == ["9 s in One: slow()"]
 
 
 def test_boards_of_a_room_become_one(tmp_path: Path, capsys):
@@ -230,4 +261,4 @@ def test_each_chapter_has_its_answers(name: str):
     assert head in answers
     section = answers.partition(head)[2].partition("\n## ")[0]
     assert len(re.findall("(?m)^\\| ", section)) - 1 == len(re.findall("(?m)^- ", promised))
-    assert len(re.findall("(?m)^- ", section)) == asked.count("?") + 1  # the last: what passes
+    assert len(re.findall("(?m)^- ", section)) == asked.count("?") + 2  # and two exercises

@@ -1,12 +1,14 @@
 """A chapter as slides, by the pattern that chapters follow: an idea a page, the prose as notes.
 
-A page is the question that a chapter opens with, what one can do after it, a prediction with its
-answers, a figure with the sentence to remember below it, a short loop, the exercises, or what to
-remember. All other text, and what the cells printed, are the notes of the page that it goes with:
-the one before it, or at the beginning of a section the first one of that section.
+A page is the question that a chapter opens with, what one can do after it, a prediction below what
+leads to it, a figure with the sentence to remember, a short loop, an exercise, or what to remember.
+All other text, and what the cells printed, are the notes of the page that it goes with: the one
+before it, or at the beginning of a section the first one of that section. The notes of a question
+begin with its right answer.
 """
 
 import ast
+import builtins
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -24,11 +26,13 @@ __all__ = ["MOST", "NPM", "Page", "deck", "html"]
 
 MOST = 20  # pages of a chapter
 NPM = {"reveal.js": "5.2.1", "katex": "0.16.22"}  # what shows the slides, and their formulas
-CHOICE = '<details class="predict"'  # how each answer to a prediction begins
+CHOICE = '<details class="predict"'  # how each answer to a question begins
+RIGHT = re.compile(r"(?s)data-right><summary>(.*?)</summary>(.*?)</details>")
 SENTENCE = re.compile(r"\*\*([^*]{25,}[.?])\*\*")  # the one to remember, in bold
-TASK = re.compile(r"(?s)(\*\*\d+\. \w+\.\*\*.*?[.?!])(?=\s|$)(?:.*[.!?]\S* (.*\?)$)?")
+PROMISE = "After this chapter you can"
 OWN = "## In your own loop"
-SHORT = 16  # lines of a loop, elsewhere
+LEADS = 400  # letters of the paragraphs that lead to a prediction
+BRIEF, SHORT = 8, 12  # lines of the code that a prediction is about, and of a loop elsewhere
 HIDDEN = {"fold", "parameters", "exercise", "solution"}
 
 
@@ -42,12 +46,18 @@ class Page:
     notes: list[str] = field(default_factory=list)
     figure: tuple[str, str] = ("", "")  # the image, and its description
 
+    @property
+    def promises(self) -> bool:
+        """Does it say what one can do after the chapter?"""
+        return "".join(self.shown).startswith(PROMISE)
+
 
 def deck(notebook: NotebookNode) -> list[Page]:
     """The pages of a chapter: at most `MOST`, the longest loops being left out for that."""
     pages: list[Page] = []
     early: list[str] = []  # notes for the next page
-    section, head, fresh, chosen = "", "", True, listings(notebook)
+    leads: list[str] = []  # what the section says since its last question or sentence to remember
+    section, head, fresh, chosen, code = "", "", True, listings(notebook), ""
 
     def add(kind: str, *shown: str) -> Page:
         nonlocal fresh
@@ -58,14 +68,23 @@ def deck(notebook: NotebookNode) -> list[Page]:
 
     def note(text: str) -> None:
         (early if fresh or not pages else pages[-1].notes).append(text)
+        for page in pages:
+            if page.figure[0] and not page.notes:  # the next paragraph speaks of it
+                page.notes.append(text)
 
     for piece in pieces(notebook):
         last = pages[-1] if pages and not fresh else None
         if isinstance(piece, NotebookNode):
             if section == "Your turn":
+                faulty = re.split("(?m)^answer =", piece.source)[0].strip()
+                shown = last.shown if last and "Repair" in last.shown[0] else ["\ndef "]
+                if faulty and not any("\ndef " in text for text in shown):
+                    shown.append(listed(faulty))  # what is to be repaired, and no solution
                 continue
+            code = listed(piece.source) if visible(piece) and height(piece) <= BRIEF else ""
             if piece.id in chosen:
-                add("code", f"```python\n{piece.source}\n```")
+                add("code", *first_sentence(leads[-1:]), listed(functions(piece.source)))
+                code = ""
             for output in piece.outputs:
                 data = output.get("data", {})
                 if "image/png" in data:
@@ -80,36 +99,77 @@ def deck(notebook: NotebookNode) -> list[Page]:
             add("title")
         elif piece.startswith(("## ", "### ")):
             fresh, head = True, piece.lstrip("# ")
+            leads.clear()
             if piece.startswith("## "):
                 section = head
-                if section in ("Your turn", "Remember"):
+                if section == "Remember":
                     add("text")
+        elif CHOICE in piece and last:
+            last.kind = "asks"
+            last.shown.append(piece)
+            last.notes[:0] = [
+                f"**Right: {choice}.** {reply}" for choice, reply in RIGHT.findall(piece)
+            ]
+            leads.clear()
         elif section == "Your turn":
-            if told := TASK.match(piece):
-                quoted = ' …"' if told[1].count('"') % 2 else ""
-                pages[-1].shown.append(f"{told[1]}{quoted} {told[2] or ''}")
-            note(piece)
+            if re.match(r"\*\*\d", piece):
+                add("text", piece)
+            elif last:
+                last.shown.append(piece)
+            else:
+                note(piece)
         elif section == "Remember":
             ended = any(text.startswith("**Ask") for text in [*pages[-1].notes, piece])
             (pages[-1].notes if ended else pages[-1].shown).append(piece)
         elif piece.startswith("**Predict"):
-            add("asks", piece)
-        elif CHOICE in piece and last:
-            last.shown.append(piece)
-        elif piece.startswith("After this chapter you can"):
+            add("asks", *nearest(leads), *([code] if code else []), piece)
+        elif piece.startswith(PROMISE):
             add("text", piece)
         elif last and last.kind == "title" and not last.shown:
             last.shown.append(piece)  # the question
-        elif last and "\n".join(last.shown).startswith("After this"):
+        elif last and last.promises:
             last.shown.append(piece)
         else:
             note(piece)
+            leads.append(piece)
             for sentence in SENTENCE.findall(piece):
+                leads.clear()
                 if last and last.kind in ("figure", "sentence") and not last.shown:
                     last.shown.append(sentence)
                 else:
                     add("sentence", sentence)
+        if not isinstance(piece, NotebookNode):
+            code = ""
+    pages.sort(key=lambda page: page.kind != "title" and not page.promises)
     return shortened(pages)
+
+
+def nearest(leads: list[str]) -> list[str]:
+    """Of what leads to a prediction the last paragraph, and what goes before while all is short."""
+    short = [at for at in range(len(leads)) if len("".join(leads[at:])) <= LEADS]
+    return leads[min(short, default=-1) :]
+
+
+def first_sentence(paragraphs: list[str]) -> list[str]:
+    """The first sentence of each paragraph."""
+    return [re.split(r"(?<=[.?!])\s", text)[0] for text in paragraphs]
+
+
+def listed(code: str) -> str:
+    """Code as Markdown shows it."""
+    return f"```python\n{code}\n```"
+
+
+def functions(code: str) -> str:
+    """The functions of a listing, without what only gets ready to call them."""
+    body = ast.parse(code).body
+    ends = [
+        node.end_lineno or 0 for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef)
+    ]
+    rest = [node for node in body if ends and node.lineno > ends[-1]]
+    if not ends or any(isinstance(node, ast.For | ast.With) for node in rest):
+        return code
+    return "\n".join(code.splitlines()[: ends[-1]])
 
 
 def pieces(notebook: NotebookNode) -> Iterator[str | NotebookNode]:
@@ -128,9 +188,10 @@ def listings(notebook: NotebookNode) -> set[str]:
     """The cells whose code is shown, by id: of each section at most one.
 
     Where the loop to paste stands it is that, the longest piece if it comes in several; elsewhere
-    the first loop that is short.
+    the first loop that is short, and uses nothing that is made in other cells.
     """
     sections: list[list[NotebookNode]] = [[]]
+    known = {*dir(builtins), *(name for cell in notebook.cells for name in imported(cell))}
     for cell in notebook.cells:
         if cell.cell_type == "markdown" and re.search("(?m)^## ", cell.source):
             sections.append([])
@@ -138,12 +199,37 @@ def listings(notebook: NotebookNode) -> set[str]:
     chosen = set()
     for cells in sections:
         head = next((cell.source for cell in cells if cell.cell_type == "markdown"), "")
-        visible = [cell for cell in cells if cell.cell_type == "code" and not HIDDEN & tags(cell)]
-        own = [cell for cell in visible if OWN in head or "loop" in tags(cell)]
-        short = [cell for cell in visible if loops(cell) and height(cell) <= SHORT]
+        own = [cell for cell in cells if visible(cell) and (OWN in head or "loop" in tags(cell))]
         own.sort(key=lambda cell: (".step(" in cell.source, loops(cell), height(cell)))
+        short = [
+            cell
+            for cell in cells
+            if visible(cell) and height(cell) <= SHORT and loops(cell) and used(cell) <= known
+        ]
         chosen |= {cell.id for cell in own[-1:] or short[:1]}
     return chosen
+
+
+def visible(cell: NotebookNode) -> bool:
+    """Is it code that a reader of the chapter sees?"""
+    return cell.cell_type == "code" and not HIDDEN & tags(cell)
+
+
+def imported(cell: NotebookNode) -> set[str]:
+    """The names that a cell imports."""
+    nodes = ast.walk(ast.parse(cell.source)) if cell.cell_type == "code" else ()
+    imports = [node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]
+    return {name.asname or name.name for node in imports for name in node.names}
+
+
+def used(cell: NotebookNode) -> set[str]:
+    """The names that a cell uses and does not make."""
+    nodes = [*ast.walk(ast.parse(cell.source))]
+    names = [node for node in nodes if isinstance(node, ast.Name)]
+    made = {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    made |= {node.arg for node in nodes if isinstance(node, ast.arg)}
+    made |= {name.id for name in names if isinstance(name.ctx, ast.Store)}
+    return {name.id for name in names} - made
 
 
 def height(cell: NotebookNode) -> int:
@@ -173,13 +259,16 @@ def _names(node: ast.AST) -> set[str]:
 
 
 def shortened(pages: list[Page]) -> list[Page]:
-    """The pages without the longest loops, as far as there are too many; their notes stay."""
-    while len(pages) > MOST:
-        code = [page for page in pages[1:] if page.kind == "code" and page.head not in OWN]
-        if not code:
-            break
-        longest = pages.index(max(code, key=lambda page: page.shown[0].count("\n")))
-        pages[longest - 1].notes += pages.pop(longest).notes
+    """The pages without the longest loops, as far as there are too many; their notes stay.
+
+    The loop to paste is left out after the others, and a sentence by itself after that.
+    """
+    for kind, own in (("code", False), ("code", True), ("sentence", False)):
+        rest = [page for page in pages[1:] if page.kind == kind and (page.head in OWN) == own]
+        rest.sort(key=lambda page: page.shown[-1].count("\n"))
+        while rest and len(pages) > MOST:
+            at = pages.index(rest.pop())
+            pages[at - 1].notes += pages.pop(at).notes
     return pages
 
 
@@ -198,7 +287,7 @@ $code
 .reveal .slides, .reveal .slides :is(h1, h2) { text-align: left; text-transform: none; }
 .reveal .slides section { box-sizing: border-box; height: 720px; padding: 28px 56px 36px;
   flex-direction: column; gap: 14px; line-height: 1.35; }
-.reveal .slides :is(h1, h2, p, ul, ol, pre, table) { margin: 0; }
+.reveal .slides :is(h1, h2, p, ul, ol, pre, table, blockquote) { margin: 0; }
 .reveal h1 { font-size: 52px; }
 .reveal h2 { font-size: 24px; font-weight: 400; color: #555; letter-spacing: 0; }
 .reveal .slides :is(ul, ol) { display: block; padding-left: 1.2em; }
@@ -213,7 +302,7 @@ $code
 .reveal .slides .figure p { font-size: 26px; font-weight: 600; text-align: center; }
 .reveal .slides .sentence p { margin: auto; font-size: 44px; font-weight: 600; }
 .reveal .slides pre { width: auto; box-shadow: none; font-size: 1em; line-height: 1.35; }
-.reveal .slides :is(th, td) { font-size: 0.85em; line-height: 1.25; padding: 4px 10px; }
+.reveal .slides :is(th, td) { font-size: max(0.85em, 18px); line-height: 1.25; padding: 4px 10px; }
 .reveal .slides details { border: 1px solid #999; border-radius: 6px; padding: 4px 14px; }
 .reveal .slides summary { cursor: pointer; }
 .reveal .slides details[open] { background: #f4f4f4; }
@@ -274,15 +363,19 @@ def rendered(text: str, *, inline: bool = False) -> str:
     if text.startswith("```python"):
         return Highlight2HTML()(text.removeprefix("```python\n").removesuffix("\n```"))
     text = re.sub(r"\[([^\]]*)\]\(\.\./[^)]*\)", r"\1", text).replace(".ipynb", ".html")
+    text = re.sub(r" \(Click on an answer[^)]*\)", "", text)  # said of the notebook
     made = markdown2html(text).strip()
     return re.sub(r"^<p>|</p>$", "", made) if inline else made
 
 
 def size(page: Page) -> float:
     """How large letters may be for all of a page to fit, in pixels."""
-    lines = "\n".join(page.shown).splitlines() or [""]
-    if page.kind == "code":
-        return min(26, HIGH / 1.35 / len(lines), WIDE / 0.63 / max(map(len, lines)))
-    words = sum(max(60, len(re.sub(r"<[^>]+>|\]\(.*?\)", "", line))) for line in lines)
+    code = [line for text in page.shown if text[:3] == "```" for line in text.splitlines()[1:-1]]
+    text = "\n".join(text for text in page.shown if text[:3] != "```")
+    words = sum(max(60, len(re.sub(r"<[^>]+>|\]\(.*?\)", "", line))) for line in text.splitlines())
+    words += 120 * text.count("$$") + len("".join(re.findall("`[^`]*`", text)))  # these are wide
+    if code:
+        lines = len(code) + words / 115 + 1.5 * text.count(CHOICE) + 0.6 * len(page.shown)
+        return min(26, HIGH / 1.35 / lines, WIDE / 0.63 / max(map(len, code)))
     room = {"asks": 640_000, "title": 260_000 if page.figure[0] else 640_000}
-    return min(34, (room.get(page.kind, 760_000) / words) ** 0.5)
+    return min(34, (room.get(page.kind, 730_000) / max(words, 1)) ** 0.5)

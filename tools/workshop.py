@@ -11,6 +11,7 @@ With `--boards FOLDER` the boards of a room become one: FOLDER/NAME holds somebo
 """
 
 import argparse
+import re
 import shutil
 import subprocess
 import sys
@@ -31,12 +32,14 @@ __all__ = ["fetch", "handout", "learner", "room"]
 
 OURS = ".lrcourse-workshop"  # marks a folder that this program made, and may write anew
 HANDOUT = "learning-rate-workshop"
+AFTERWARDS = "| no solution | Try first; in a workshop the solutions come afterwards. |"
 HANDED_OUT = (  # with the learner copies, all that a participant needs; README's links hold in it
     "course.py pyproject.toml constraints.txt environment.yml lrcourse/**/*.py lrcourse/*.mplstyle "
     "lrcourse/widgets/*.mjs lrcourse/widgets/*.svg lrcourse/**/*.toml docs/findings/*.png "
-    "data/**/*.* README*.md .github/*.md CITATION.cff LICENSE notebooks/LICENSE.md "
-    "CHANGELOG.md docs/*.md docs/*.py docs/*.png docs/*.svg docs/loops/*.py deploy/*/*.* "
-    "docs/site/glossary.md deploy/*/Dockerfile deploy/jupyterlab/**/*.js*"
+    "data/**/*.* README*.md .github/CONTRIBUTING.md CITATION.cff LICENSE notebooks/LICENSE.md "
+    "CHANGELOG.md docs/*.md docs/*.py docs/*.png docs/*.svg docs/loops/*.py "
+    "docs/site/glossary.md deploy/jupyterhub/README.md deploy/jupyterlab/**/*.js* "
+    "deploy/kubernetes/values.yaml"
 )
 
 # ---------------------------------------------------------------------------------- copies
@@ -45,7 +48,10 @@ HANDED_OUT = (  # with the learner copies, all that a participant needs; README'
 def learner(source: Path) -> NotebookNode:
     """The notebook of a source, for a learner: never run, and without its `solution` cells."""
     taker = TagRemovePreprocessor(remove_cell_tags={"solution"}, enabled=True)
-    return taker.preprocess(notebooks.read_source(source), {})[0]
+    copy = taker.preprocess(notebooks.read_source(source), {})[0]
+    for cell in copy.cells:  # chapter 00 says where they are
+        cell.source = re.sub(r"(?m)^\| a folded solution \|.*", AFTERWARDS, cell.source)
+    return copy
 
 
 def handout(sources: Sequence[Path]) -> Iterator[tuple[str, bytes]]:
@@ -145,8 +151,14 @@ def rehearse(sources: Sequence[Path]) -> int:
 
 def long_cells(ran: NotebookNode) -> list[str]:
     """The cells that took five seconds or more: what to run before the room comes to them."""
-    took = ((cell.metadata.get("papermill", {}).get("duration") or 0, cell) for cell in ran.cells)
-    return [f"{s:.0f} s: {cell.source.splitlines()[0]}" for s, cell in took if s >= 5]
+    found, head = [], ""
+    for cell in ran.cells:
+        took = cell.metadata.get("papermill", {}).get("duration") or 0
+        if cell.cell_type == "markdown":
+            head = [head, *re.findall("(?m)^#+ (.+)", cell.source)][-1]
+        elif took >= 5:
+            found.append(f"{took:.0f} s in {head}: {cell.source.splitlines()[0]}")
+    return found
 
 
 def room(folder: Path) -> pd.DataFrame:
@@ -171,7 +183,7 @@ def room(folder: Path) -> pd.DataFrame:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m tools.workshop",
+        prog="python3 course.py workshop",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

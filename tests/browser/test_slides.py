@@ -11,9 +11,9 @@ from tools import notebooks, slides, workshop
 
 ROOT = Path(__file__).resolve().parents[2]
 # What is wrong with the pages, every reply being open: one line a fault. Formulas hold parts that
-# are not drawn (`.katex-mathml`), and a listing could hide what it cuts off.
+# are not drawn (`hidden`), and a listing could hide what it cuts off.
 MEASURED = """() => {
-    const wrong = []
+    const wrong = [], hidden = ".katex-mathml *, .vlist *"
     for (const details of document.querySelectorAll("details")) {
         details.removeAttribute("name")
         details.open = true
@@ -22,7 +22,7 @@ MEASURED = """() => {
     pages.forEach((page, number) => {
         Reveal.slide(number)
         const say = (what, e) => wrong.push(`${number + 1}: ${what}: ${e.outerHTML.slice(0, 80)}`)
-        for (const e of page.querySelectorAll(":not(aside, aside *, .katex-mathml *, svg *)")) {
+        for (const e of page.querySelectorAll(`:not(aside, aside *, ${hidden}, svg *)`)) {
             const { left, top, right, bottom } = e.getBoundingClientRect()
             if (left < 0 || top < 0 || right > 1280 || bottom > 720) say("beyond the edge", e)
             if (e.scrollWidth > e.clientWidth + 1 && e.matches("pre, div")) say("cut off", e)
