@@ -20,12 +20,12 @@ STAGES = {
     "lint": (1, "ruff check --no-cache ."),
     "format": (1, "ruff format --check --no-cache ."),
     "types": (15, "mypy"),
-    "unit tests": (45, f"{UNIT} -m 'not slow'"),
-    "slow unit tests": (75, f"{UNIT} -m slow"),
-    "recordings": (60, "tools.record recheck"),
+    "unit tests": (175, f"{UNIT} -m 'not slow'"),
+    "slow unit tests": (270, f"{UNIT} -m slow"),
+    "recordings": (95, "tools.record recheck"),
     "notebook checks": (30, "pytest tests/test_notebooks.py"),
 }
-THOROUGH = {"browser": (150, "pytest -rs tests/browser")}
+THOROUGH = {"browser": (240, "pytest -rs tests/browser")}
 EACH_CHAPTER = {
     "notebooks, seed 1": "tools.notebooks verify --seed 1",
     "notebooks, stored": "tools.notebooks compare",
