@@ -13,7 +13,7 @@ from tools import count_code
 ROOT = Path(__file__).resolve().parents[1]
 AT_THE_ROOT = 17  # what a visitor sees first, at most
 MODULES_AT_THE_TOP, LINES_AT_THE_TOP = 14, 2550
-LINES_IN_ALL = 5940
+LINES_IN_ALL = 5950
 
 # From the lowest to the highest. A module imports those that stand before it, and others of its own
 # room. tools stand above all.

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from lrcourse.doctor.__main__ import main as doctor
 from lrcourse.files import ROOT
 
 FILE = ROOT / "docs" / "template.py"
@@ -68,6 +69,17 @@ def test_each_update_uses_the_planned_rate(tmp_path):
     assert column(log, "update").tolist() == [*range(60)]
     np.testing.assert_allclose(column(log, "lr"), 0.02 * plan, rtol=1e-12)
     assert state(tmp_path)["scheduler"]["last_epoch"] == 60
+
+
+@pytest.mark.parametrize("updates", [200, 3000])
+def test_the_doctor_knows_its_plan(updates, tmp_path, capsys):
+    run = [template.factor(t, 10, updates) / 100 for t in range(updates)]  # as the test above says
+    log = tmp_path / "log.jsonl"
+    log.write_text("".join(f'{{"update": {t}, "lr": {r}}}\n' for t, r in enumerate(run)))
+    for warmup, status in {9: 1, 10: 0, 11: 1}.items():
+        how = f"--plan linear --warmup {warmup} --steps {updates}"
+        assert doctor([str(log), *how.split()]) == status, warmup
+    assert "planned" in capsys.readouterr().out
 
 
 def test_a_schedule_per_epoch_moves_at_the_end_of_each(tmp_path):
