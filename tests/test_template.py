@@ -116,6 +116,23 @@ def test_an_epoch_shows_each_example_once_and_each_epoch_has_its_own_order():
     assert all(drawn(seen, 24 - seen) == whole[seen:] for seen in range(24))
 
 
+def test_a_language_model_goes_into_it(tmp_path, monkeypatch):
+    """Scores for each token, of shape (batch, time, vocabulary): only `data` and `model` change."""
+    torch.manual_seed(0)
+    tokens = torch.arange(24 * 9).reshape(24, 9) % 7  # the next token is one more
+    texts = torch.utils.data.TensorDataset(tokens[:, :-1], tokens[:, 1:])
+    monkeypatch.setattr(template, "data", lambda: (texts, texts))
+    monkeypatch.setattr(template, "model", lambda _: torch.nn.Embedding(7, 7))
+    line = "--updates 60 --lr 0.1 --batch-size 8 --accumulate 1 --beta2 0.95 --weight-decay 0"
+    log = go(tmp_path, line)
+    assert 1.5 < log[0]["loss"] < 3 and log[-1]["loss"] < 0.3
+    (group,) = state(tmp_path)["optimizer"]["param_groups"]
+    assert group["betas"] == (0.9, 0.95) and group["weight_decay"] == 0
+    net = template.model(0)
+    net.load_state_dict(state(tmp_path)["net"])
+    assert template.accuracy(net, texts, torch.device("cpu")) == 1
+
+
 def overflowing(monkeypatch):
     scaler = partial(torch.amp.GradScaler, init_scale=2.0**24)
     monkeypatch.setattr(torch.amp, "GradScaler", scaler)
