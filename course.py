@@ -702,12 +702,15 @@ def write_json(path: Path, content: Any) -> None:
 # ---------------------------------------------------------------------------------- the commands
 
 
-def program(*words: str) -> Callable[[List[str]], int]:
-    """What runs the environment's Python with these words, and those of the command line."""
+def program(*words: str, folder: Optional[Path] = ROOT) -> Callable[[List[str]], int]:
+    """What runs the environment's Python with these words, and those of the command line.
+
+    Where the folder is None, it runs in that of the person, whose paths then mean what they say.
+    """
 
     def run(rest: List[str]) -> int:
         command = [str(PYTHON), *words, *rest]
-        return subprocess.call(command, cwd=str(ROOT), env=environment())
+        return subprocess.call(command, cwd=folder and str(folder), env=environment())
 
     return run
 
@@ -794,6 +797,7 @@ WORDS = {  # what may follow a command, by how its help shows it: a pattern for 
     "[--fast]": "--fast",
     "[NN]": "[^-].*",
     "NN": "[^-].*",
+    "LOG": ".*",  # and the options of what reads it
     "[OUT]": "[^-].*",
     "OUT ...": "--run|--boards|[^-].*",
 }
@@ -834,6 +838,12 @@ COMMANDS = {
         "",
         "is this machine ready, and how fast is it? before a workshop",
         program("-m", "lrcourse.machine"),
+        handed_out=True,
+    ),
+    "doctor": Command(
+        "LOG",
+        "what is wrong? what the log of a training of yours shows",
+        program("-P", "-m", "lrcourse.doctor", folder=None),  # -P: your folder's modules are yours
         handed_out=True,
     ),
     "test": Command(
@@ -886,7 +896,8 @@ def usage() -> str:
 def main(arguments: List[str]) -> int:
     """Obey the command line; give the exit status."""
     name, *rest = [word for word in arguments if word != "--cuda"] or ["help"]
-    if name == "help" or {"-h", "--help"} & {name, *rest}:
+    helping = {"-h", "--help"} & {name, *rest}
+    if name == "help" or (helping and name != "doctor"):  # that one has a help of its own
         print(usage())
         return 0
     command = available().get(name)

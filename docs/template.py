@@ -2,9 +2,9 @@
 
     python docs/template.py --updates 200 --out runs/first
 
-It trains a small network on scikit-learn's digits. Put your own data and model into `data` and
-`model`, your own rates into `factor`, and keep the rest. It can be killed at any moment. The same
-command goes on from the last save, and on a CPU the run then ends bit for bit as one that was never
+It trains a small network on scikit-learn's digits. Put your own into `data`, `model` and `loss_of`,
+your own rates into `factor`, and keep the rest. It can be killed at any moment. The same command
+goes on from the last save, and on a CPU the run then ends bit for bit as one that was never
 interrupted. Beside the checkpoint lies log.jsonl, a line an update, with the rate that it used.
 
 Two words are used with care. A *minibatch* is what one `backward()` sees. An *update* is one step
@@ -38,6 +38,11 @@ def data() -> tuple[Dataset, Dataset]:
 def model(dropout: float) -> nn.Module:
     """The network, with new weights."""
     return nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Dropout(dropout), nn.Linear(64, 10))
+
+
+def loss_of(net: nn.Module, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """The mean loss of a minibatch: of one class per example, or, for text, one per token."""
+    return F.cross_entropy(net(x).flatten(0, -2), y.flatten())
 
 
 def factor(tick: int, warmup: int, ticks: int) -> float:
@@ -135,7 +140,8 @@ def train(options: argparse.Namespace) -> float:
         begin_from(options.seed)
     examples, test = data()
     net = model(options.dropout).to(device)
-    optimizer = torch.optim.AdamW(net.parameters(), lr=options.lr)
+    betas, decay = (0.9, options.beta2), options.weight_decay
+    optimizer = torch.optim.AdamW(net.parameters(), options.lr, betas, weight_decay=decay)
     # The schedule may move at each update or once an epoch. A tick is what it counts, and this is
     # the one line that decides it: for a schedule per update alone, write `tick = 1`.
     per_epoch = len(examples) // (options.batch_size * options.accumulate)  # updates
@@ -177,7 +183,7 @@ def train(options: argparse.Namespace) -> float:
             for _ in range(options.accumulate):
                 x, y = (part.to(device) for part in next(stream))
                 with torch.autocast(device.type, dtype, enabled=dtype is not torch.float32):
-                    share = F.cross_entropy(net(x), y) / options.accumulate
+                    share = loss_of(net, x, y) / options.accumulate
                 scaler.scale(share).backward()
                 loss += share.detach()
             seen += options.accumulate
@@ -219,7 +225,7 @@ def train(options: argparse.Namespace) -> float:
 def accuracy(net: nn.Module, test: Dataset, device: torch.device) -> float:
     """The share of the test data that the network has right, with dropout off."""
     net.eval()
-    right = [net(x.to(device)).argmax(1) == y.to(device) for x, y in DataLoader(test, 256)]
+    right = [net(x.to(device)).argmax(-1) == y.to(device) for x, y in DataLoader(test, 256)]
     return torch.cat(right).float().mean().item()
 
 
@@ -231,6 +237,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--lr", type=float, default=0.01, help="the peak rate")
     parser.add_argument("--warmup", type=int, default=10, help="in updates, or in epochs")
     parser.add_argument("--schedule-per", choices=["update", "epoch"], default="update")
+    parser.add_argument("--beta2", type=float, default=0.999, help="of AdamW; for text 0.95")
+    parser.add_argument("--weight-decay", type=float, default=0.01)
     parser.add_argument("--batch-size", type=int, default=16, help="examples in a minibatch")
     parser.add_argument("--accumulate", type=int, default=4, help="minibatches in an update")
     parser.add_argument("--clip", type=float, default=1.0, help="the longest gradient; inf for any")

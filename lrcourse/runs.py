@@ -5,7 +5,7 @@ A `Recorder` stands beside the loop of `training.train`, and a `Run` is what it 
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,12 +15,13 @@ import torch
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
+from lrcourse.arguments import refuse
 from lrcourse.files import reading, refuse_other_format, write_whole
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-__all__ = ["LOST", "Recorder", "Run", "lost"]
+__all__ = ["LOST", "Recorder", "Run", "lost", "read_events"]
 
 LOST = 1e3
 """A run has diverged when its loss is not finite, or above this many times its first loss."""
@@ -225,3 +226,26 @@ def _show(to: "SummaryWriter", figures: Mapping[str, float], step: int) -> None:
     for name, value in figures.items():
         if not np.isnan(value):
             to.add_scalar(name, value, step)
+
+
+def read_events(path: Path) -> Iterator[dict[str, Any]]:
+    """What TensorBoard's events hold, in the order of time: rows of a step and one figure.
+
+    Args:
+        path: a folder of them, or one such file.
+
+    Raises:
+        ValueError: in this folder lie none.
+        ImportError: there is no tensorboard to read them.
+    """
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    runs = {str(file.parent) for file in path.rglob("*tfevents*")}
+    if path.is_dir() and str(path) not in runs:
+        refuse("the folder", str(path), f"one with events, such as {min(runs, default='runs/1')}")
+    # 0: all points and not a sample; and those, too, that a resumed run has written once more.
+    events = EventAccumulator(str(path), size_guidance={"scalars": 0}, purge_orphaned_data=False)
+    events.Reload()
+    points = [(e, tag) for tag in events.Tags()["scalars"] for e in events.Scalars(tag)]
+    for event, tag in sorted(points, key=lambda point: (point[0].wall_time, point[0].step)):
+        yield {"global_step": event.step, tag: event.value}

@@ -269,6 +269,9 @@ def test_complete_environment_is_used_at_once_from_any_folder(tmp_path: Path):
     }.items():
         result = course(*words, venv=venv, cwd=tmp_path, **NO_NETWORK)
         assert result.stdout == f"{ROOT} {run}\n", result
+    words = ["log.csv", "--plan", "linear", "--help"]  # a file of the person's own folder
+    log = course("doctor", *words, venv=venv, cwd=tmp_path, **NO_NETWORK)
+    assert log.stdout == f"{tmp_path} -P -m lrcourse.doctor {' '.join(words)}\n", log
     lab = course("lab", "--no-browser", "--port", "0", venv=venv, cwd=tmp_path, **NO_NETWORK)
     made, started = lab.stdout.splitlines()
     assert made.startswith(f"New in {tmp_path / 'work'}, yours to work in: 00, 01,")

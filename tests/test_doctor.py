@@ -16,7 +16,7 @@ from scipy.signal import lfilter
 from test_articles import dead
 from torch import nn
 from torch.optim import SGD
-from torch.optim.lr_scheduler import CosineAnnealingLR
+from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR
 from torch.utils.data import DataLoader, TensorDataset
 from torch.utils.tensorboard import SummaryWriter
 
@@ -84,6 +84,11 @@ def fault(function: Callable[[dict[str, Any]], Any]) -> Callable[[dict[str, Any]
 @fault
 def constant(run):
     run["lr"][:] = 3e-4
+
+
+@fault
+def creeps(run):
+    run["lr"] = values(Cosine(9000), 400, 3e-4)
 
 
 @fault
@@ -217,6 +222,42 @@ def test_a_broken_run_has_its_sign_and_no_other(sign):
     rows = FAULTS[sign](run) or rows_of(run)
     assert sorted(found(rows)) == (["back", "resumed"] if sign == "resumed" else [sign])
     assert found(rows_of(healthy())) == [] and FAULTS.keys() == WORDS["signs"].keys()
+
+
+@pytest.mark.parametrize("end", [0, 0.1])
+def test_a_cosine_past_its_end_is_seen_however_little_it_climbs(end):
+    t = np.arange(3000)
+    for length in (1000, 1990, 2000, 2400, 2700, 2850):
+        rate = end + (1 - end) * (1 + np.cos(np.pi * t / length)) / 2
+        for every in (1, 20):  # each update, or as it is logged
+            rows = [{"step": s, "lr": rate[s]} for s in t[::every]]
+            (sign,) = diagnose(gather(rows))
+            assert sign.name == "returns" and abs(sign.at - length) < 80, length
+            assert "once" in str(sign) or length == 1000
+        epochs = [{"step": s, "lr": rate[s // 50 * 50]} for s in t]
+        assert "returns" in found(epochs) or length == 2850  # too few moves
+    restarts = 1 + np.cos(np.pi * (t % 1000) / 1000)
+    assert found([{"step": s, "lr": restarts[s]} for s in t]) == []
+
+
+@pytest.mark.parametrize("count", [1, 3, 6])
+def test_one_cycle_that_is_stepped_per_epoch_has_a_sign(count):
+    cycle = OneCycleLR(SGD([nn.Parameter(torch.ones(1))], 1.0), 0.01, 100 * count)
+    rate = values(OneCycle(100 * count), count, 0.01)
+    assert np.isclose(rate[0], cycle.get_last_lr()[0])
+    rows = [{"epoch": t // 100, "step": t, "lr": rate[t // 100]} for t in range(100 * count)]
+    (sign,) = diagnose(gather(rows))
+    assert sign.name == {1: "constant", 3: "creeps", 6: "epochs"}[count]
+    assert "#the-rate-does-not-move" in str(sign) or count == 6
+
+
+def test_a_loss_that_was_learnt_and_lost_is_not_called_flat():
+    run = healthy()
+    noise = run["loss"] / (3 + 7 * (1 + np.arange(400) / 10) ** -0.7)
+    fell = np.interp(np.arange(400), [0, 100, 200, 201], [2.65, 0.5, 0.5, 3.1])
+    assert found(rows_of(run | {"loss": noise * fell})) == ["lasting"]
+    lies = np.where(np.arange(400) < 300, 2.7 * noise, np.nan)
+    assert found(rows_of(run | {"loss": lies})) == ["lost"]
 
 
 def test_a_row_alone_must_stand_out_more():
@@ -476,8 +517,9 @@ def test_rows_without_a_clock_of_their_own_are_counted():
 
 WRONG = {
     "no file": ("gone.csv", None, "No such file"),
-    "empty": ("log.csv", "", "one with the rate"),
-    "no rate": ("log.csv", "step,loss\n1,2\n", "one with the rate, such as lr"),
+    "empty": ("log.csv", "", "holds is 'nothing'"),
+    "a header": ("log.csv", "step,lr\n", "holds is 'nothing'"),
+    "no rate": ("log.csv", "step,loss\n1,2\n", "a column with the rate, such as lr"),
     "no number": (
         "log.csv",
         "step,lr\n1,0.1\n2,high\n",
@@ -491,17 +533,25 @@ WRONG = {
         "step,lr\n" + "".join(f"{9 - i},1\n" for i in range(9)),
         "that they rise",
     ),
-    "text": ("log.txt", "all went well", "is not a log"),
-    "json": ("other.json", "[1, 2]", "is not a log"),
-    "rows": ("log.jsonl", "1\n2\n", "is not a log"),
+    "text": ("log.txt", "all went well\nto the end", "expected a column with the rate"),
+    "json": (
+        "other.json",
+        '{"loss": [1, 2]}',
+        "holds is ['loss'], expected a column with the rate",
+    ),
+    "rows": ("log.jsonl", '{"lr": 1}\n2\n', "is not a log"),
     "bytes": ("log.csv", b"\xff\xfe\x00", "is not a log"),
-    "no events": ("", None, "one with the rate"),
+    "no events": ("", None, "expected one with events, such as runs/1"),
+    "no tensorboard": ("events.out.tfevents.1", "", "import of tensorboard"),
 }
 
 
 @pytest.mark.parametrize("kind", WRONG)
-def test_what_is_no_log_is_refused_in_words(kind, tmp_path, capsys):
+def test_what_is_no_log_is_refused_in_words(kind, tmp_path, capsys, monkeypatch):
     name, text, expected = WRONG[kind]
+    if kind == "no tensorboard":
+        events = "tensorboard.backend.event_processing.event_accumulator"
+        monkeypatch.setitem(sys.modules, events, None)
     if text is not None:
         (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
     assert main([str(tmp_path / name)]) == 2
@@ -509,12 +559,38 @@ def test_what_is_no_log_is_refused_in_words(kind, tmp_path, capsys):
     assert expected in told and told.startswith("doctor: ") and told.count("\n") == 1
 
 
+def test_logs_as_people_have_them_are_read(tmp_path, capsys):
+    rate = values(Cosine(200), 200, 0.001)
+    table = "\n".join(f"{t};{r};{3 - t / 100}" for t, r in enumerate(rate))
+    (tmp_path / "log.txt").write_text(f"step;lr (AdamW);loss\n{table}\n")  # not named .csv
+    log = read_log(tmp_path / "log.txt")
+    assert len(log.series["rate"][0]) == len(log.series["loss"][0]) == 200
+    trained = [{"step": t, "lr": r} for t, r in enumerate(rate)]
+    evaluated = [{"step": t, "eval_loss": 2.0} for t in range(20, 220, 20)]
+    log = gather(trained + evaluated)  # written when all was done: that is no resume
+    assert len(log.series["rate"][0]) == 200 and log.back == []
+    assert list(log.series["validation"][0]) == list(range(20, 220, 20))
+    with SummaryWriter(tmp_path / "runs" / "one") as writer:
+        writer.add_scalar("lr", 0.1, 0)
+    with pytest.raises(ValueError, match=r"one with events, such as .*runs.one"):
+        read_log(tmp_path / "runs")
+    (tmp_path / "short.csv").write_text("step,lr\n" + "".join(f"{i},0.1\n" for i in range(5)))
+    assert main([str(tmp_path / "short.csv")]) == 0
+    told = capsys.readouterr().out
+    assert "5 rates, 0 losses" in told and "Not all can be judged" in told
+    (tmp_path / "near.csv").write_text("step,lr\n" + "".join(f"{i},0.10002\n" for i in range(9)))
+    flags = ["--plan", "constant", "--steps", "9", "--peak", "0.1"]
+    assert main([str(tmp_path / "near.csv"), *flags]) == 1
+    assert "0.10002, planned 0.1" in capsys.readouterr().out
+
+
 def test_a_plan_that_cannot_be_is_refused(tmp_path, capsys):
     (tmp_path / "log.csv").write_text("step,lr\n" + "".join(f"{i},0.1\n" for i in range(9)))
     log = str(tmp_path / "log.csv")
     assert main([log, "--plan", "linear", "--steps", "5", "--warmup", "9"]) == 2
     assert "warmup is 9, expected" in capsys.readouterr().err
-    assert main([log, "--plan", "linear"]) == 2  # no length
+    assert main([log, "--plan", "linear"]) == 2
+    assert "expected --steps beside it" in capsys.readouterr().err
     assert main([log, "--plan", "constant", "--steps", "9"]) == 0  # what is planned is no sign
     assert main([log, "--plan", "constant", "--steps", "9", "--peak", "0.2"]) == 1
     assert main([log, "--figure", str(tmp_path / "no" / "where.png")]) == 2

@@ -12,8 +12,8 @@ from tools import count_code
 
 ROOT = Path(__file__).resolve().parents[1]
 AT_THE_ROOT = 17  # what a visitor sees first, at most
-MODULES_AT_THE_TOP, LINES_AT_THE_TOP = 14, 2550
-LINES_IN_ALL = 5960
+MODULES_AT_THE_TOP, LINES_AT_THE_TOP = 14, 2300
+LINES_IN_ALL = 5970
 
 # From the lowest to the highest. A module imports those that stand before it, and others of its own
 # room. tools stand above all.

@@ -176,6 +176,11 @@ def _() -> None:
     cycle.step()
 
 
+@message("You must define either total_steps OR (epochs AND steps_per_epoch)")
+def _() -> None:
+    lrs.OneCycleLR(optimizer(), 12)  # as CosineAnnealingLR(optimizer, 12)
+
+
 @message("ReduceLROnPlateau.step() missing 1 required positional argument: 'metrics'")
 def _() -> None:
     lrs.ReduceLROnPlateau(optimizer()).step()  # type: ignore[call-arg]
@@ -927,6 +932,7 @@ def fitted(
     outer: str = "lr_scheduler",
     manual: bool = False,
     step_yourself: bool = False,
+    bare: bool = False,
     rates: list[float] | None = None,
     trainer: dict[str, Any] | None = None,
     **beside: Any,
@@ -954,6 +960,8 @@ def fitted(
         def configure_optimizers(self) -> Any:
             o = SGD(self.parameters(), lr=1.0)
             o.register_step_post_hook(lambda o, *_: seen.append(o.param_groups[0]["lr"]))
+            if bare:
+                return [o], [configure(self, o)["scheduler"]]
             return {"optimizer": o, outer: configure(self, o)} | beside
 
     quiet = {"accelerator": "cpu", "logger": False, "enable_checkpointing": False}
@@ -981,6 +989,23 @@ def test_the_interval_of_lightning() -> None:
     assert_allclose(fitted(by_step), HALVES(np.arange(12)))
     assert_allclose(fitted(by_step, manual=True), 1)
     assert_allclose(fitted(by_step, manual=True, step_yourself=True), HALVES(np.arange(12)))
+
+
+def test_one_cycle_under_lightning(caplog: pytest.LogCaptureFixture) -> None:
+    def cycle(m: Any, o: Optimizer, **how: Any) -> dict[str, Any]:
+        length = m.trainer.estimated_stepping_batches
+        cycle = lrs.OneCycleLR(o, max_lr=0.1, total_steps=length, cycle_momentum=False)
+        return {"scheduler": cycle, **how}
+
+    rates = fitted(partial(cycle, interval="step"))
+    assert max(rates) == pytest.approx(0.1, rel=0.2) and rates[-1] < 1e-3
+    with pytest.warns(RuntimeWarning, match="is using 'interval': 'epoch'"):
+        fitted(cycle)
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        flat = fitted(cycle, bare=True, trainer={"max_epochs": 1})
+    assert_allclose(flat, 0.1 / 25)
+    assert "OneCycleLR" not in f"{said(heard)}{caplog.text}"
 
 
 def test_the_frequency_of_lightning_counts_minibatches() -> None:

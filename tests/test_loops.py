@@ -33,3 +33,27 @@ def test_a_loop_runs_alone_and_warns_of_nothing(name: str, tmp_path: Path):
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert (run.returncode, run.stderr) == (0, "")
     assert run.stdout, "it says which rates its updates used"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "changes", "told"),
+    [
+        ("13_transformer", {"source.encode()": "source.encode()[:9_000]"}, "8 updates, highest"),
+        (
+            "13_transformer",
+            {"source.encode()": "source.encode()[:9_000]", "= len(loader), max": "= 30, max"},
+            "30 updates, highest rate 0.0100, last 3.4e-04",
+        ),
+        ("14_llm_era", {"32_000": "3_200"}, "400 updates of trunk, 100 down"),
+    ],
+)
+def test_a_loop_makes_its_updates_however_little_the_data(name, changes, told, tmp_path: Path):
+    text = (LOOPS / f"{name}.py").read_text(encoding="utf-8")
+    for old, new in changes.items():
+        assert old in text
+        text = text.replace(old, new)
+    run = subprocess.run(
+        [sys.executable, "-c", text], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert told in run.stdout, run.stderr

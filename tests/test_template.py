@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from lrcourse.doctor.__main__ import main as doctor
 from lrcourse.files import ROOT
 
 FILE = ROOT / "docs" / "template.py"
@@ -70,6 +71,17 @@ def test_each_update_uses_the_planned_rate(tmp_path):
     assert state(tmp_path)["scheduler"]["last_epoch"] == 60
 
 
+@pytest.mark.parametrize("updates", [200, 3000])
+def test_the_doctor_knows_its_plan(updates, tmp_path, capsys):
+    run = [template.factor(t, 10, updates) / 100 for t in range(updates)]  # as the test above says
+    log = tmp_path / "log.jsonl"
+    log.write_text("".join(f'{{"update": {t}, "lr": {r}}}\n' for t, r in enumerate(run)))
+    for warmup, status in {9: 1, 10: 0, 11: 1}.items():
+        how = f"--plan linear --warmup {warmup} --steps {updates}"
+        assert doctor([str(log), *how.split()]) == status, warmup
+    assert "planned" in capsys.readouterr().out
+
+
 def test_a_schedule_per_epoch_moves_at_the_end_of_each(tmp_path):
     log = go(tmp_path, "--updates 100 --lr 0.02 --warmup 2 --schedule-per epoch")
     per_epoch = 1440 // 64
@@ -102,6 +114,23 @@ def test_an_epoch_shows_each_example_once_and_each_epoch_has_its_own_order():
     assert all(len(epoch) == len({*epoch}) == 64 for epoch in epochs)
     assert len({*map(tuple, epochs)}) == 3
     assert all(drawn(seen, 24 - seen) == whole[seen:] for seen in range(24))
+
+
+def test_a_language_model_goes_into_it(tmp_path, monkeypatch):
+    """Scores for each token, of shape (batch, time, vocabulary): only `data` and `model` change."""
+    torch.manual_seed(0)
+    tokens = torch.arange(24 * 9).reshape(24, 9) % 7  # the next token is one more
+    texts = torch.utils.data.TensorDataset(tokens[:, :-1], tokens[:, 1:])
+    monkeypatch.setattr(template, "data", lambda: (texts, texts))
+    monkeypatch.setattr(template, "model", lambda _: torch.nn.Embedding(7, 7))
+    line = "--updates 60 --lr 0.1 --batch-size 8 --accumulate 1 --beta2 0.95 --weight-decay 0"
+    log = go(tmp_path, line)
+    assert 1.5 < log[0]["loss"] < 3 and log[-1]["loss"] < 0.3
+    (group,) = state(tmp_path)["optimizer"]["param_groups"]
+    assert group["betas"] == (0.9, 0.95) and group["weight_decay"] == 0
+    net = template.model(0)
+    net.load_state_dict(state(tmp_path)["net"])
+    assert template.accuracy(net, texts, torch.device("cpu")) == 1
 
 
 def overflowing(monkeypatch):

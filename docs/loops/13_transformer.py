@@ -1,6 +1,7 @@
 """The Transformer experiment: the loop of chapter 13, to paste."""
 
 # Imports, the text, and the device
+from itertools import chain, count, islice
 from pathlib import Path
 
 import torch
@@ -39,7 +40,8 @@ class SmallGPT(nn.Module):
 
 windows = tokens[: len(tokens) // (context + 1) * (context + 1)].view(-1, context + 1)
 loader = DataLoader(TensorDataset(windows), batch_size=32, shuffle=True, drop_last=True)
-updates, rise = len(loader), len(loader) // 10  # one epoch
+assert len(loader) > 0, "the text is shorter than one minibatch"
+updates, rise = len(loader), max(1, len(loader) // 10)  # one epoch, or as many as you like
 gpt = SmallGPT().to(where)
 optimizer = torch.optim.AdamW(gpt.parameters(), lr=0.01, betas=(0.9, 0.95), weight_decay=0.1)
 scheduler = torch.optim.lr_scheduler.LambdaLR(
@@ -47,7 +49,8 @@ scheduler = torch.optim.lr_scheduler.LambdaLR(
 )
 
 losses, used = [], []
-for (window,) in loader:
+endless = chain.from_iterable(loader for _ in count())  # epoch after epoch
+for (window,) in islice(endless, updates):
     window = window.to(where)  # each minibatch, and not only the model
     with torch.autocast(where.type, torch.bfloat16, enabled=bf16):
         scores = gpt(window[:, :-1])
@@ -61,4 +64,4 @@ for (window,) in loader:
     losses.append(loss.detach())  # no .item() here: read them when all is done
 losses = torch.stack(losses).tolist()
 print(f"{len(used)} updates, highest rate {max(used):.4f}, last {used[-1]:.1e},", end=" ")
-print(f"loss {losses[0]:.1f}, then {sum(losses[-20:]) / 20:.1f}")
+print(f"loss {losses[0]:.1f}, then {sum(losses[-20:]) / len(losses[-20:]):.1f}")

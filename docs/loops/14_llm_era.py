@@ -23,15 +23,16 @@ def begin():
     model = torch.nn.Sequential(torch.nn.Linear(8, 32), torch.nn.ReLU(), torch.nn.Linear(32, 1))
     return model, AdamW(model.parameters(), lr=0.01)
 
-def loader_from(step):
-    """Minibatches from an update on, in a fixed order: each row comes once."""
-    return DataLoader(Subset(data, range(64 * step, len(data))), batch_size=64)
+def loader_of(steps):
+    """The minibatches of these updates, in a fixed order that begins again when it is over."""
+    rows = range(64 * steps[0], 64 * (steps[-1] + 1))
+    return DataLoader(Subset(data, [row % len(data) for row in rows]), batch_size=64)
 
 
 def train(model, optimizer, steps, scheduler=None):
     """Train, and note the rate of each update."""
     used = []
-    for _, (x, y) in zip(steps, loader_from(steps[0]), strict=False):
+    for x, y in loader_of(steps):
         loss = F.mse_loss(model(x), y)
         optimizer.zero_grad()
         loss.backward()

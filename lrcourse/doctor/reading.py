@@ -8,8 +8,9 @@ import csv
 import json
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy as np
 
 from lrcourse.arguments import check_array, refuse
 from lrcourse.files import reading
+from lrcourse.runs import read_events
 from lrcourse.schedules import FloatArray
 
 __all__ = ["WORDS", "Log", "gather", "read_log"]
@@ -52,27 +54,16 @@ def read_log(path: str | Path) -> Log:
     """
     path = Path(path)
     if path.is_dir() or "tfevents" in path.name:
-        return gather(_events(path))
+        return gather(read_events(path))
     with reading(path, "a log"):
         text = path.read_text(encoding="utf-8-sig")
-        if path.suffix == ".csv":
-            rows = list(csv.DictReader(text.splitlines()))
-        elif path.suffix == ".json":
-            rows = [dict(row) for row in json.loads(text)["log_history"]]
+        if text.lstrip().startswith("{"):  # a state with a history in it, or a line a row
+            rows = json.loads("[" + re.sub(r"\}\s*\{", "},{", text) + "]")
+            rows = [dict(row) for row in rows[0].get("log_history", rows)]
         else:
-            rows = [dict(json.loads(line)) for line in text.splitlines() if line.strip()]
+            between = max(",;\t", key=text.partition("\n")[0].count)
+            rows = list(csv.DictReader(text.splitlines(), delimiter=between))
     return gather(rows)
-
-
-def _events(path: Path) -> Iterator[dict[str, Any]]:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    # 0: all points and not a sample; and those, too, that a resumed run has written once more.
-    events = EventAccumulator(str(path), size_guidance={"scalars": 0}, purge_orphaned_data=False)
-    events.Reload()
-    points = [(e, tag) for tag in events.Tags()["scalars"] for e in events.Scalars(tag)]
-    for event, tag in sorted(points, key=lambda point: (point[0].wall_time, point[0].step)):
-        yield {"global_step": event.step, tag: event.value}
 
 
 def gather(rows: Iterable[Mapping[str, Any]]) -> Log:
@@ -89,7 +80,7 @@ def gather(rows: Iterable[Mapping[str, Any]]) -> Log:
     ((array([1., 2.]), array([0.1, 0.1])), (array([1.]), array([2.3])))
     >>> gather([{"step": 1, "loss": 2.3}])
     Traceback (most recent call last):
-    ValueError: the columns is ['step', 'loss'], expected one with the rate, such as lr
+    ValueError: what the log holds is ['step', 'loss'], expected a column with the rate, such as lr
     """
     rows = [{k: v for k, v in row.items() if v is not None and v != ""} for row in rows]
     columns = list(dict.fromkeys(str(name) for row in rows for name in row))
@@ -98,7 +89,7 @@ def gather(rows: Iterable[Mapping[str, Any]]) -> Log:
         fits = [c for p in patterns for c in columns if re.fullmatch(p, c.strip().lower())]
         names |= {what: fits[0]} if fits else {}
     if "rate" not in names:
-        refuse("the columns", columns, "one with the rate, such as lr")
+        refuse("what the log holds", columns or "nothing", "a column with the rate, such as lr")
     clock = names.pop("update", names.get("epoch"))
     points, clocks = [], []
     for number, row in enumerate(rows):
@@ -110,6 +101,8 @@ def gather(rows: Iterable[Mapping[str, Any]]) -> Log:
     new = [points[i].get("epoch", 0) > points[i - 1].get("epoch", np.inf) for i in falls]
     if (falls and all(new)) or (clock == names.get("epoch") and len({*clocks}) < len(clocks)):
         clocks, falls = [float(i) for i in range(len(points))], []  # it counts within an epoch
+    # What has no rate is no resume: evaluations may be written when all is done.
+    falls = [a for a, b in pairwise([*falls, len(points)]) if any("rate" in p for p in points[a:b])]
     if len(falls) > max(3, len(clocks) // 20) or len({*clocks}) < 2:
         refuse(clock or "the rows", clocks[:9], "two updates at least, and that they rise")
     table: dict[float, dict[str, float]] = {}
@@ -119,7 +112,7 @@ def gather(rows: Iterable[Mapping[str, Any]]) -> Log:
         table[at] = table.get(at, {}) | values
     series = {}
     for what in WORDS["columns"]:
-        found = [(at, row[what]) for at, row in table.items() if what in row]
+        found = [(at, row[what]) for at, row in sorted(table.items()) if what in row]
         series[what] = np.array([t for t, _ in found]), np.array([value for _, value in found])
     check_array(names["rate"], series["rate"][1], 0)
     return Log(series, names, [(clocks[i - 1], clocks[i]) for i in falls])

@@ -60,21 +60,22 @@ def diagnose(log: Log, plan: Array | None = None, classes: int | None = None) ->
     The rate never moves.
       at update 0: 0.1 in all 9 rows
       sure; whether it is meant so, a log cannot say
-      see docs/libraries.md#messages-and-symptoms-as-they-appear
+      see docs/libraries.md#the-rate-does-not-move
     """
     at, skipped = log.series["skipped"]
-    left_out = at[skipped > 0]
-    made = ~np.isin(log.series["rate"][0], left_out)
+    left = at[skipped > 0]
+    made = ~np.isin(log.series["rate"][0], left)
     at, rate = (values[made] for values in log.series["rate"])
-    own, place, shifts = log.series["planned"][1], at.astype(int), [0, -1, 1]
-    if plan is None and len(own) == len(made):
-        plan, place, shifts = own[made], np.arange(len(at)), [0]
-    signs = [] if plan is None else [*_off(at, rate, plan, [place + k for k in shifts], made)]
-    if signs or plan is None:
+    own, places = log.series["planned"][1], [at.astype(int) + k for k in (0, -1, 1)]
+    if plan is not None:  # a warmup may begin with a step, (t + 1) / warmup, and not with 0
+        places += [place + (place < plan.argmax()) for place in places]
+    elif len(own) == len(made):
+        plan, places = own[made], [np.arange(len(at))]
+    signs = [] if plan is None else [*_off(at, rate, plan, places, made)]
+    if len(rate) > 7 and (signs or plan is None):
         signs += _shape(at, rate, log)
     signs += [Sign("back", b, {"before": a, "after": b}) for a, b in log.back]
-    counts = {"count": len(left_out), "rows": len(skipped)}
-    signs += [Sign("skipped", first, counts) for first in left_out[:1]]
+    signs += [Sign("skipped", t, {"count": len(left), "rows": len(skipped)}) for t in left[:1]]
     return sorted([*signs, *_loss(log, classes), *_validation(log)], key=lambda sign: sign.at)
 
 
@@ -85,16 +86,14 @@ def _off(at: Array, rate: Array, plan: Array, places: list[Any], made: Any) -> I
     """The first update that is off the plan, and what the rates are instead."""
     # A log may count updates from 1, or be written after the scheduler: what fits longest counts.
     peak, near = plan.max(), 1e-6 * plan.max() + _grain(rate)
-    wanted = [plan[np.clip(place, 0, len(plan) - 1)] for place in places]
-    fits = [np.append(np.isclose(rate, right, 1e-4, near), False) for right in wanted]
-    each = zip(map(np.argmin, fits), places, wanted, strict=True)
-    i, place, right = max(each, key=lambda found: found[0])
+    wanted = [(place, plan[np.clip(place, 0, len(plan) - 1)]) for place in places]
+    fits = [np.append(np.isclose(rate, right, 1e-4, near), False).argmin() for _, right in wanted]
+    i, (place, right) = max(fits), wanted[int(np.argmax(fits))]
     if i == len(rate):
         return
 
     def same(a: Array, b: Array) -> bool:  # a few first: most are told apart by them
-        few = len(a) > 7 and np.allclose(a[:8], b[:8], 1e-3, near)
-        return few and np.allclose(a, b, 1e-3, near)
+        return len(a) > 7 and all(np.allclose(a[:k], b[:k], 1e-3, near) for k in (8, None))
 
     factor = np.median(rate[i:] / np.maximum(right[i:], 1e-9 * peak))
     how = f", but {factor:.3g} times as high" if same(rate[i:], factor * right[i:]) else ""
@@ -104,7 +103,7 @@ def _off(at: Array, rate: Array, plan: Array, places: list[Any], made: Any) -> I
         theirs = plan[there[there < len(plan)]]
         if not how and same(rate[there < len(plan)], theirs) and np.ptp(theirs) > 0.05 * peak:
             slips = ", as it counts what made no update", f", but {k} updates ahead of it"
-            how = slips[calls] if calls < 2 else f": {calls} calls for each update"
+            how = [*slips, f": {calls} calls for each update"][min(calls, 2)]
     yield Sign("plan", at[i], {"how": how, "rate": rate[i], "planned": right[i]})
 
 
@@ -119,8 +118,6 @@ def _shape(at: Array, rate: Array, log: Log) -> Iterator[Sign]:
     n, peak = len(rate), max(rate) or 1.0
     r = rate / peak
     top = int(np.argmax(r > max(r) - _SAME))
-    if n < 8:
-        return
     if at[0] <= 1 and r[0] == 0 < r[1]:
         yield Sign("first", at[0], {"rate": rate[1]})
     if min(r[top:]) > max(r) - _SAME and n - top > max(7, n // 2):
@@ -130,22 +127,29 @@ def _shape(at: Array, rate: Array, log: Log) -> Iterator[Sign]:
     if n - low >= max(8, n / 10):
         yield Sign("spent", at[low], {"share": r[low], "times": at[-1] / max(at[low], 1)})
         return
-    # From almost nothing to over half of the peak, not at once as in a warm restart.
-    high = np.flatnonzero(r > 0.5)
-    lows = [(a + int(np.argmin(r[a:b])), b) for a, b in pairwise(high)]
-    bottoms = [at[i] for i, b in lows if r[i] < 0.02 and max(np.diff(r[i : b + 1])) < 0.3]
-    facts = {"times": len(bottoms), "longer": at[-1] / min(bottoms, default=1)}
-    yield from [Sign("returns", low, facts) for low in bottoms[:1]] or _short(at, r)
+    change = np.abs(np.diff(r))
+    moves = 1 + np.flatnonzero(change > _SAME)
+    # By a two-hundredth of the fall, if not at once: that is a warm restart.
+    t, y = at[[0, *moves]], r[[0, *moves]]
+    turns = 1 + np.flatnonzero(np.diff(np.append((steps := np.diff(y)) > 0, False)))
+    ways = [(a, b, y[b] - y[a]) for a, b in pairwise(turns) if a > 2 and y[a] < 0.5]
+    climbs = [(a, b) for a, b, up in ways if up > max((1 - y[a]) / 200, 2 * max(steps[a:b]))]
+    for a, b in climbs[:1]:
+        facts = {"low": peak * y[a], "high": peak * y[b], "longer": at[-1] / t[a]}
+        facts |= {"times": f"{len(climbs)} times" if len(climbs) > 1 else "once"}
+        yield Sign("returns", t[a], facts)
+    if not climbs:
+        yield from _short(at, r)
     yield from _leaps(at, rate, peak, log)
-    change = np.abs(np.diff(rate))
-    moves = 1 + np.flatnonzero(change > _SAME * peak)
     gaps = np.diff(at[moves])
     even = len(gaps) > 2 and np.diff(moves).min() > 1 and np.ptp(gaps) <= 1.01 * max(np.diff(at))
-    if even and change.max() > 3 * _grain(rate):
+    if even and peak * change.max() > 3 * _grain(rate):
         epochs, epoch = log.series["epoch"]
         begins = epochs[1:][np.diff(np.floor(epoch)) > 0]
         name = "epochs" if np.isin(at[moves], begins).all() else "stairs"
         yield Sign(name, at[moves[0]], {"gap": np.median(gaps), "times": len(moves)})
+    elif np.ptp(r) < 0.05:
+        yield Sign("creeps", at[moves[0]], {"low": min(rate), "high": max(rate)})
 
 
 def _leaps(at: Array, rate: Array, peak: float, log: Log) -> Iterator[Sign]:
@@ -153,15 +157,13 @@ def _leaps(at: Array, rate: Array, peak: float, log: Log) -> Iterator[Sign]:
     change = np.diff(rate) / peak
     speed = np.abs(change) / np.diff(at)
     for i in np.flatnonzero(np.abs(change[2:-2]) > 0.04) + 2:
-        facts = {"old": rate[i], "new": rate[i + 1]}
-        sides = [i - 2, i - 1, i + 1, i + 2]
-        if abs(rate[i + 2] - rate[i]) < 0.05 * peak * abs(change[i]) and abs(change[i - 1]) < 0.01:
-            yield Sign("notch", at[i + 1], facts)
-        elif speed[i] > 5 * speed[sides].max() and min(speed[sides[1:3]]) > 1e-9:
-            if at[i + 1] in [after for _, after in log.back]:
-                yield Sign("resumed", at[i + 1], facts)
-            elif change[i - 1] > 0 or change[i] < 0:  # else a warm restart
-                yield Sign("seam" if change[i - 1] > 0 else "resume", at[i + 1], facts)
+        notch = abs(change[i] + change[i + 1]) < 0.05 * abs(change[i]) and abs(change[i - 1]) < 0.01
+        around = speed[[i - 2, i - 1, i + 1, i + 2]]
+        leap = speed[i] > 5 * around.max() and min(around[1:3]) > 1e-9
+        again = at[i + 1] in [after for _, after in log.back]
+        name = "resumed" if again else "seam" if change[i - 1] > 0 else "resume"
+        if notch or (leap and (name != "resume" or change[i] < 0)):  # else a warm restart
+            yield Sign("notch" if notch else name, at[i + 1], {"old": rate[i], "new": rate[i + 1]})
 
 
 def _short(at: Array, r: Array) -> Iterator[Sign]:
@@ -170,16 +172,13 @@ def _short(at: Array, r: Array) -> Iterator[Sign]:
     t, y = at[begin:], r[begin:]
     if len(t) < 8 or not 0.15 < y[-1] < y[0] - 0.05:
         return
-    angle = np.arccos(np.clip(2 * y / y[0] - 1, -1, 1))
-    for kind, values, zero in (("straight line", y, 0.0), ("cosine", angle, np.pi)):
-        # Near its top a cosine hardly moves, so there its angle is not well known.
-        slope, base = np.polyfit(t, values, 1, w=np.sin(angle) + 1e-3 if zero else None)
-        fit = base + slope * t
-        if np.abs((y[0] * (1 + np.cos(fit)) / 2 if zero else fit) - y).max() < 3e-3:
-            yield Sign(
-                "short", t[-1], {"shape": kind, "share": y[-1], "end": (zero - base) / slope}
-            )
-            return
+    fallen = np.clip(1 - y / y[0], 0, 1)
+    way = np.arccos(1 - 2 * fallen) / np.pi  # of half a cosine; near its top it hardly moves
+    kinds = ("straight line", fallen, y**0), ("cosine", way, np.sin(np.pi * way))
+    for kind, done, counts in kinds:
+        slope, base = np.polyfit(t, done, 1, w=counts + 1e-3)
+        if np.abs(counts * (base + slope * t - done)).max() < 2e-3:
+            yield Sign("short", t[-1], {"shape": kind, "share": y[-1], "end": (1 - base) / slope})
 
 
 # -------------------------------------------------------------------------------------- the loss
@@ -195,7 +194,6 @@ def _loss(log: Log, classes: int | None) -> Iterator[Sign]:
     for i in np.flatnonzero(~np.isfinite(loss))[:1]:
         yield Sign("lost", at[i], {"loss": loss[i]})
         at, loss = at[:i], loss[:i]
-    usual = np.median(norms[sound]) if sound.any() else 1.0
     if not sound.all() and "skipped" not in log.names:
         yield Sign("gradient", norms_at[~sound][0], {"norm": norms[~sound][0]})
     if (n := len(loss)) < 30:
@@ -218,16 +216,15 @@ def _loss(log: Log, classes: int | None) -> Iterator[Sign]:
     facts = {"first": loss[0], "last": back(end)}
     excess = (x[w:] - base) * (x[w:] - base > far(1.5, 8)) / np.maximum(spread, calm / 2)
     # Alone, a row must stand out more: it may be no more than an odd minibatch.
-    alone = np.convolve(excess > 5, np.ones(5), "same") < 2
-    odd = w + np.flatnonzero(excess > np.where(alone, 16, 8))
+    odd = w + np.flatnonzero(excess > 16 - 8 * (np.convolve(excess > 5, np.ones(5), "same") > 1))
     middle = np.median(sliding_window_view(x, 5), 1)
     high = np.append(np.flatnonzero(middle > start + far(3, 6)), n)[0]
     if len(odd) and odd[0] - w < high:
         starts = odd[np.diff(odd, prepend=-n) > w]
         lasts = [i for i in starts if n - i > w and np.median(x[i:]) > base[i - w] + far(1.5, 4)]
         i = lasts[0] if lasts else max(starts, key=lambda i: x[i] - base[i - w])
-        near = max(norms[np.abs(norms_at - at[i]) <= 1], default=0) / usual
-        norm = f"; the gradient is {near:.3g} times the usual one" if near else ""
+        near = [v / np.median(norms[sound]) for v in norms[np.abs(norms_at - at[i]) <= 1]]
+        norm = f"; the gradient is {max(near):.3g} times the usual one" if near else ""
         facts |= {"loss": loss[i], "before": back(base[i - w]), "norm": norm, "times": len(starts)}
         yield Sign("lasting" if lasts else "spike", at[i], facts)
         high = min(high, *lasts, n)
@@ -240,10 +237,11 @@ def _loss(log: Log, classes: int | None) -> Iterator[Sign]:
     share = (back(late) - low) / max(first - low, 1e-12)
     if high == n and share > 0.2 and late - levels[lowest] > 6 * jitter:
         yield Sign("rises", at[lowest * n // len(levels)], facts | {"lowest": low, "share": share})
-    classes = classes or min(range(2, 21), key=lambda k: abs(np.log(k) - first))
-    near = abs(first / np.log(classes) - 1) < 0.05 and jitter < 0.04
-    if n > 49 and near and back(np.median(x[n // 2 :])) > 0.95 * max(first, loss[0]):
-        yield Sign("flat", at[-1], facts | {"classes": classes, "guess": np.log(classes)})
+    guess = np.log(classes or min(range(2, 21), key=lambda k: abs(np.log(k) - first)))
+    there = abs(first / guess - 1) < 0.05 and 0.8 * guess < low and back(end) < 1.1 * guess
+    stays = 0.95 * max(first, loss[0]) < back(np.median(x[n // 2 :])) < 1.1 * guess
+    if n > 49 and there and stays and jitter < 0.04 and loss is log.series["loss"][1]:  # not lost
+        yield Sign("flat", at[-1], facts | {"classes": round(np.exp(guess)), "guess": guess})
 
 
 def _validation(log: Log) -> Iterator[Sign]:
