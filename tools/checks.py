@@ -22,7 +22,7 @@ STAGES = {
     "types": (15, "mypy"),
     "unit tests": (175, f"{UNIT} -m 'not slow'"),
     "slow unit tests": (270, f"{UNIT} -m slow"),
-    "recordings": (95, "tools.record recheck"),
+    "recordings": (50, "tools.record recheck"),
     "notebook checks": (30, "pytest tests/test_notebooks.py"),
 }
 THOROUGH = {"browser": (240, "pytest -rs tests/browser")}

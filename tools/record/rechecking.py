@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 import torch
 
 from lrcourse.arguments import check_argument
@@ -32,7 +33,7 @@ def recheck(
 
     The declaration must be today's, the text the recorded one, each peak the one that the tuning
     runs choose, each rate the planned one. Then the first hundred updates of drawn runs, one of
-    each phase and part, are repeated by the recorded path.
+    each part, are repeated by the recorded path.
 
     Args:
         name, scale, folder: of the recording.
@@ -82,18 +83,17 @@ def _repeated(
     """Runs whose first updates do not come out again."""
     known = task(part, torch.device("cpu")) | {"steps": FIRST, "evaluate": None}
     known["stacked"] = recording.about["parts"][title]["path"] == "stacked"
-    for phase in ("tuning", "compared"):
-        rows = recording.rows(phase, title)
-        rows = rows[(rows["step"] == FIRST) & rows["loss"].notna()]
-        drawn = rows if whole else rows.sample(1, random_state=draw)
-        for (schedule, peak), runs in drawn.groupby(["schedule", "peak"], sort=False):
-            plans = {str(schedule): part.schedules[str(schedule)]}
-            again = trained(peaks=[float(peak)], seeds=runs["seed"], schedules=plans, **known)
-            again = again[again["step"] == FIRST]
-            both = runs.merge(again, on="seed", suffixes=("", "_again"))
-            far = ~np.isclose(both["loss"], both["loss_again"], rtol=TOLERANCE)
-            for one in both[far].itertuples():
-                yield (
-                    f"{schedule} at {peak:g}, seed {one.seed}: loss over the first {FIRST} updates "
-                    f"{one.loss_again:.5f}, recorded is {one.loss:.5f}"
-                )
+    rows = pd.concat([recording.rows(phase, title) for phase in ("tuning", "compared")])
+    rows = rows[(rows["step"] == FIRST) & rows["loss"].notna()]
+    drawn = rows if whole else rows.sample(1, random_state=draw)
+    for (schedule, peak), runs in drawn.groupby(["schedule", "peak"], sort=False):
+        plans = {str(schedule): part.schedules[str(schedule)]}
+        again = trained(peaks=[float(peak)], seeds=runs["seed"], schedules=plans, **known)
+        again = again[again["step"] == FIRST]
+        both = runs.merge(again, on="seed", suffixes=("", "_again"))
+        far = ~np.isclose(both["loss"], both["loss_again"], rtol=TOLERANCE)
+        for one in both[far].itertuples():
+            yield (
+                f"{schedule} at {peak:g}, seed {one.seed}: loss over the first {FIRST} updates "
+                f"{one.loss_again:.5f}, recorded is {one.loss:.5f}"
+            )
