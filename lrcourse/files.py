@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from torch import Tensor
 
 __all__ = ["ROOT", "fingerprint", "previous", "reading", "refuse_other_format", "write_whole"]
 
@@ -105,7 +104,7 @@ def fingerprint(parts: Iterable[object]) -> str:
     """
     digest = hashlib.sha256()
     for part in parts:
-        if isinstance(part, Tensor):
+        if hasattr(part, "detach"):  # a tensor; to import torch for its name takes seconds
             part = part.detach().cpu().numpy()
         if isinstance(part, np.ndarray):
             digest.update(f"{part.dtype} {part.shape} ".encode())
