@@ -93,10 +93,10 @@ class Recording:
         Raises:
             KeyError: no contrast asks that.
         """
-        found = {one.asks: one for one in self.findings()}
-        if asks not in found:
-            raise KeyError(f"{asks!r} is not asked here; {'; '.join(found)} are")
-        return found[asks]
+        declared = {told["asks"]: Contrast(**told) for told in self.about["contrasts"]}
+        if asks not in declared:
+            raise KeyError(f"{asks!r} is not asked here; {'; '.join(declared)} are")
+        return self._found(declared[asks])
 
     def _found(self, contrast: Contrast) -> Finding:
         def gaps(a: str, b: str) -> pd.DataFrame:
