@@ -226,7 +226,8 @@ def get_torch(build: str, old: Sequence[str]) -> None:
 def pip(*what: str, may_fail: bool = False) -> None:
     """Install under the constraints; leave with one sentence when that cannot be done."""
     command = [str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check", *what]
-    command += ["-c", str(ROOT / "constraints.txt")]
+    # Python compiles what it imports; to compile all of it here takes longer than to download it.
+    command += ["--no-compile", "-c", str(ROOT / "constraints.txt")]
     options = {"cwd": str(ROOT), "env": pip_environment(), "errors": "replace"}
     options.update(stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     said = ""
