@@ -51,7 +51,7 @@ COMPARED: dict[str, int] = {
     "14_llm_era": 24,
     "15_fine_tuning": 26,
     "16_predicting_the_loss": 24,
-    "18_watching_and_mending": 29,
+    "18_watching_and_mending": 31,
     "17_scaling": 25,
     "19_choosing": 24,
     "20_scheduler_reference": 36,
