@@ -53,7 +53,7 @@ COMPARED: dict[str, int] = {
     "16_predicting_the_loss": 24,
     "18_watching_and_mending": 31,
     "17_scaling": 25,
-    "19_choosing": 24,
+    "19_choosing": 26,
     "20_scheduler_reference": 36,
 }
 
