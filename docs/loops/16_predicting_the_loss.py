@@ -17,8 +17,8 @@ def sum_and_peak(factors):
     a = torch.tensor(factors, dtype=torch.float64)
     a = a[: int(a.nonzero()[-1]) + 1]  # without zeros at the end
     A, B = (part.flip(0).cumsum(0).flip(0) for part in (a, a**2))
-    noise = (B[0] / A[0] + (a[:-1] / A[1:] * B[:-1] / A[:-1]).sum()) / 2
-    return A[0].item(), (1 / (2 * A[0] * noise)).sqrt().item()
+    price = (B[0] / A[0] + (a[:-1] / A[1:] * B[:-1] / A[:-1]).sum()) / 2
+    return A[0].item(), (1 / (2 * A[0] * price)).sqrt().item()
 
 
 epochs = 4
