@@ -44,7 +44,7 @@ COMPARED: dict[str, int] = {
     "08_listening_to_the_loss": 25,
     "09_compose_your_own": 18,
     "07_cycles": 21,
-    "10_adaptive_optimizers": 25,
+    "10_adaptive_optimizers": 26,
     "11_warmup": 29,
     "12_noam": 22,
     "13_transformer": 26,
