@@ -46,7 +46,7 @@ COMPARED: dict[str, int] = {
     "07_cycles": 21,
     "10_adaptive_optimizers": 26,
     "11_warmup": 29,
-    "12_noam": 22,
+    "12_noam": 23,
     "13_transformer": 26,
     "14_llm_era": 24,
     "15_fine_tuning": 26,
