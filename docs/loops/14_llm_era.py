@@ -24,12 +24,16 @@ def begin():
     return model, AdamW(model.parameters(), lr=0.01)
 
 def loader_of(steps):
-    """The minibatches of these updates, in a fixed order that begins again when it is over."""
-    rows = range(64 * steps[0], 64 * (steps[-1] + 1))
-    return DataLoader(Subset(data, [row % len(data) for row in rows]), batch_size=64)
+    """The minibatches of these updates: each epoch is shuffled by its number."""
+    first, last, n = 64 * steps[0], 64 * (steps[-1] + 1), len(data)
+    rows = []
+    for epoch in range(first // n, (last - 1) // n + 1):
+        rows += torch.randperm(n, generator=torch.Generator().manual_seed(epoch)).tolist()
+    begin = first - first % n  # the row that the list begins with
+    return DataLoader(Subset(data, rows[first - begin : last - begin]), batch_size=64)
 
 
-def train(model, optimizer, steps, scheduler=None):
+def train(model, optimizer, scheduler, steps):
     """Train, and note the rate of each update."""
     used = []
     for x, y in loader_of(steps):
@@ -38,8 +42,7 @@ def train(model, optimizer, steps, scheduler=None):
         loss.backward()
         used.append(optimizer.param_groups[0]["lr"])  # what this update uses
         optimizer.step()
-        if scheduler is not None:
-            scheduler.step()  # once per update
+        scheduler.step()  # once per update
     return used
 
 def save(model, optimizer, step):  # a file for each save, named by the updates made
@@ -52,12 +55,13 @@ def branch(step, count):  # a finished model: the save at `step`, and a cooldown
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
     down = LinearLR(optimizer, 1.0, 0.0, total_iters=count)
-    return model, train(model, optimizer, range(step, step + count), down)
+    return model, train(model, optimizer, down, range(step, step + count))
 
 root, its_optimizer = begin()
+up = LinearLR(its_optimizer, 0.02, 1.0, total_iters=50)  # a warmup, and then the peak
 saves = (0, 225, 300, 400)  # each a third later than the last
 for before, after in pairwise(saves):
-    train(root, its_optimizer, range(before, after))
+    train(root, its_optimizer, up, range(before, after))
     save(root, its_optimizer, after)  # before any cooldown
 for after in (225, 400):  # whenever a finished model is wanted
     model, used = branch(after, after // 4)
