@@ -25,12 +25,11 @@ def begin():
 
 def loader_of(steps):
     """The minibatches of these updates: each epoch is shuffled by its number."""
-    first, last, n = 64 * steps[0], 64 * (steps[-1] + 1), len(data)
-    rows = []
-    for epoch in range(first // n, (last - 1) // n + 1):
-        rows += torch.randperm(n, generator=torch.Generator().manual_seed(epoch)).tolist()
-    begin = first - first % n  # the row that the list begins with
-    return DataLoader(Subset(data, rows[first - begin : last - begin]), batch_size=64)
+    first, count, n = 64 * steps[0], 64 * len(steps), len(data)
+    order = []
+    for epoch in range(first // n, (first + count - 1) // n + 1):
+        order += torch.randperm(n, generator=torch.Generator().manual_seed(epoch)).tolist()
+    return DataLoader(Subset(data, order[first % n : first % n + count]), batch_size=64)
 
 
 def train(model, optimizer, scheduler, steps):
