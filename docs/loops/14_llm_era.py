@@ -64,6 +64,5 @@ for before, after in pairwise(saves):
     save(root, its_optimizer, after)  # before any cooldown
 for after in (225, 400):  # whenever a finished model is wanted
     model, used = branch(after, after // 4)
-    loss = F.mse_loss(model(inputs), targets).item()
     print(f"{after} updates of trunk, {len(used)} down:", end=" ")
-    print(f"first {used[0]:.4f}, last {used[-1]:.4f}, loss {loss:.2f}")
+    print(f"rate {used[0]:.4f} to {used[-1]:.4f}, loss {F.mse_loss(model(inputs), targets):.2f}")
