@@ -48,7 +48,7 @@ COMPARED: dict[str, int] = {
     "11_warmup": 29,
     "12_noam": 23,
     "13_transformer": 26,
-    "14_llm_era": 24,
+    "14_llm_era": 26,
     "15_fine_tuning": 26,
     "16_predicting_the_loss": 24,
     "18_watching_and_mending": 31,

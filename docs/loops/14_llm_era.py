@@ -24,12 +24,15 @@ def begin():
     return model, AdamW(model.parameters(), lr=0.01)
 
 def loader_of(steps):
-    """The minibatches of these updates, in a fixed order that begins again when it is over."""
-    rows = range(64 * steps[0], 64 * (steps[-1] + 1))
-    return DataLoader(Subset(data, [row % len(data) for row in rows]), batch_size=64)
+    """The minibatches of these updates: each epoch is shuffled by its number."""
+    first, count, n = 64 * steps[0], 64 * len(steps), len(data)
+    order = []
+    for epoch in range(first // n, (first + count - 1) // n + 1):
+        order += torch.randperm(n, generator=torch.Generator().manual_seed(epoch)).tolist()
+    return DataLoader(Subset(data, order[first % n : first % n + count]), batch_size=64)
 
 
-def train(model, optimizer, steps, scheduler=None):
+def train(model, optimizer, scheduler, steps):
     """Train, and note the rate of each update."""
     used = []
     for x, y in loader_of(steps):
@@ -38,8 +41,7 @@ def train(model, optimizer, steps, scheduler=None):
         loss.backward()
         used.append(optimizer.param_groups[0]["lr"])  # what this update uses
         optimizer.step()
-        if scheduler is not None:
-            scheduler.step()  # once per update
+        scheduler.step()  # once per update
     return used
 
 def save(model, optimizer, step):  # a file for each save, named by the updates made
@@ -52,15 +54,15 @@ def branch(step, count):  # a finished model: the save at `step`, and a cooldown
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
     down = LinearLR(optimizer, 1.0, 0.0, total_iters=count)
-    return model, train(model, optimizer, range(step, step + count), down)
+    return model, train(model, optimizer, down, range(step, step + count))
 
 root, its_optimizer = begin()
+up = LinearLR(its_optimizer, 0.02, 1.0, total_iters=50)  # a warmup, and then the peak
 saves = (0, 225, 300, 400)  # each a third later than the last
 for before, after in pairwise(saves):
-    train(root, its_optimizer, range(before, after))
+    train(root, its_optimizer, up, range(before, after))
     save(root, its_optimizer, after)  # before any cooldown
 for after in (225, 400):  # whenever a finished model is wanted
     model, used = branch(after, after // 4)
-    loss = F.mse_loss(model(inputs), targets).item()
     print(f"{after} updates of trunk, {len(used)} down:", end=" ")
-    print(f"first {used[0]:.4f}, last {used[-1]:.4f}, loss {loss:.2f}")
+    print(f"rate {used[0]:.4f} to {used[-1]:.4f}, loss {F.mse_loss(model(inputs), targets):.2f}")
