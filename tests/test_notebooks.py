@@ -39,7 +39,7 @@ COMPARED: dict[str, int] = {
     "02_too_large_too_small": 25,
     "03_schedules_in_pytorch": 20,
     "04_steps": 17,
-    "05_smooth_decay": 19,
+    "05_smooth_decay": 20,
     "06_cosine": 21,
     "08_listening_to_the_loss": 25,
     "09_compose_your_own": 18,
