@@ -37,7 +37,7 @@ COMPARED: dict[str, int] = {
     "00_start_here": 14,
     "01_gradient_descent": 27,
     "02_too_large_too_small": 25,
-    "03_schedules_in_pytorch": 20,
+    "03_schedules_in_pytorch": 21,
     "04_steps": 17,
     "05_smooth_decay": 20,
     "06_cosine": 21,

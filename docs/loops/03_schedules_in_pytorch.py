@@ -22,7 +22,8 @@ data = TensorDataset(x, (x[:, :10].square().sum(1) > x[:, 10:].square().sum(1)).
 def network():
     return nn.Sequential(nn.Linear(20, 64), nn.ReLU(), nn.Dropout(0.1), nn.Linear(64, 2))
 
-epochs, warmup, peak, piece = 4, 20, 0.01, 16  # piece: as many examples as fit into memory
+epochs, warmup, peak = 4, 20, 0.01
+most = 16  # examples in a piece: as many as fit into memory
 loader = DataLoader(data, batch_size=64, shuffle=True)  # gives what *one update* sees
 updates = epochs * len(loader)
 
@@ -45,7 +46,7 @@ def accumulate(model, optimizer, x, y):
     """Put the gradient of one update into the model, piece by piece; its loss."""
     optimizer.zero_grad()
     total = 0.0
-    for some, right in zip(x.split(piece), y.split(piece), strict=True):
+    for some, right in zip(x.split(most), y.split(most), strict=True):
         loss = F.cross_entropy(model(some), right, reduction="sum") / len(y)
         loss.backward()  # gradients add up
         total += loss.item()
