@@ -18,9 +18,12 @@ def first_uses(app: Sphinx, env: Any) -> list[str]:
     todo = {name: where for (kind, name), where in objects.items() if kind == "term"}
     env.first_uses = {}  # page → (word, page and label where it is explained)
     for page in sorted(name for name in env.found_docs if CHAPTERS.match(name)):
-        text = " ".join(node.astext() for node in texts(env.get_doctree(page)))
-        here = [(term, *todo.pop(term)) for term in [*todo] if word(term).search(text)]
-        env.first_uses[page] = here
+        text = "\0".join(node.astext() for node in texts(env.get_doctree(page)))
+        env.first_uses[page] = []
+        for term in sorted(todo, key=len, reverse=True):  # "weight decay" before "decay"
+            text, found = word(term).subn("\0", text, count=1)
+            if found:  # where it stood there is a link from now on, and no other word
+                env.first_uses[page].append((term, *todo.pop(term)))
     if todo:
         raise ValueError(f"no chapter uses these words of the glossary: {', '.join(sorted(todo))}")
     return list(env.first_uses)
