@@ -118,7 +118,7 @@ def test_the_image_takes_nothing_along_that_git_ignores():
     assert {f"**/{line.strip('/')}" for line in ignored} <= set(left_out)
 
 
-FIRST = "/lab/tree/course/work/00_start_here.ipynb"
+FIRST = "/lab/tree/course%2Fwork%2F00_start_here.ipynb"
 LEARNERS = "/course/deploy/learner.sh"
 
 

@@ -121,12 +121,13 @@ def main(arguments: list[str]) -> int:
         print("healthy")
         token = re.search(r"token=(\w+)", log.read_text())
         assert token, log.read_text()
-        url = "http://127.0.0.1:8888/api/contents/course/work"
+        copies = "course/work"
+        url = f"http://127.0.0.1:8888/api/contents/{copies}"
         refused, let_in = status(url), status(f"{url}?token={token[1]}")
         print(f"without the token {refused}, with it {let_in}")
         assert (refused, let_in) == (403, 200)
-        chapter = "course/work/00_start_here.ipynb"
-        run = ["papermill", "--no-progress-bar", "--cwd", "course/work", chapter, "made.ipynb"]
+        chapter = f"{copies}/00_start_here.ipynb"
+        run = ["papermill", "--no-progress-bar", "--cwd", copies, chapter, "made.ipynb"]
         subprocess.run(container.process(run, read_only=True), check=True)
         print("chapter 00 ran")
         owner = container.process(["sh", "-c", "id; touch /course/x 2>&1; ls -l made.ipynb"], True)

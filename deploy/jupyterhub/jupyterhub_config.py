@@ -43,7 +43,7 @@ c.Spawner.args = ["--KernelManager.transport=ipc"]
 # First their own copies of the chapters, or those that the course has changed and they have not.
 copies = ["/bin/sh", str(course / "deploy" / "learner.sh")]
 c.Spawner.cmd = [*copies, str(bin_dir / "jupyterhub-singleuser")]
-c.Spawner.default_url = "/lab/tree/course/work/00_start_here.ipynb"
+c.Spawner.default_url = "/lab/tree/course%2Fwork%2F00_start_here.ipynb"
 c.Spawner.http_timeout = 180  # seconds: when the whole class logs in at once, all wait for all
 c.Spawner.environment = {
     "PATH": f"{bin_dir}:/usr/local/bin:/usr/bin:/bin",

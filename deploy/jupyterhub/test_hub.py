@@ -26,7 +26,8 @@ ROOT = HERE.parents[1]
 sys.path.append(str(ROOT / "benchmarks"))
 from classroom import execute as run  # noqa: E402
 
-CHAPTER = "course/work/00_start_here.ipynb"
+COPIES = "course/work"
+CHAPTER = f"{COPIES}/00_start_here.ipynb"
 ANN, BEN, CAT, EVE = NAMES = [f"lrtest-{name}" for name in ("ann", "ben", "cat", "eve")]
 
 if not Path("/run/systemd/system").is_dir() or os.geteuid() != 0:

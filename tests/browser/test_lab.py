@@ -72,7 +72,8 @@ class Lab:
 
     def token(self) -> str | None:
         """What JupyterLab prints for the learner to open, on chapter 00."""
-        start = r"http://127\.0\.0\.1:\d+/lab/tree/work/00_start_here\.ipynb\?token=(\w+)"
+        first = re.escape("work/00_start_here.ipynb")
+        start = rf"http://127\.0\.0\.1:\d+/lab/tree/{first}\?token=(\w+)"
         found = re.search(start, self.log.read_text())
         return found and found[1]
 
